@@ -1,0 +1,32 @@
+# `make run` and `make test` need Python 3.11, pip and make, and nothing else.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test test-slow lint clean
+
+run: .venv/installed
+	$(BIN)/qbench run --models all --attacks pgd
+
+test: .venv/installed-test lint
+	$(BIN)/python -m pytest
+
+test-slow: .venv/installed-test
+	$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info

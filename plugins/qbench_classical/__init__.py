@@ -1,0 +1,27 @@
+"""First-party classical models: a small convolutional network and a Fourier network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qbench.hookspecs import hookimpl
+from qbench.specs import ModelSpec
+
+
+@hookimpl
+def qbench_models() -> Iterable[ModelSpec]:
+    """The two classical networks of the reference paper."""
+    yield ModelSpec(
+        name="convnet",
+        description="one 5x5 convolution (6 channels), max-pool, linear; 20 epochs",
+        factory="qbench_classical.models:ConvNet",
+        family="classical",
+        structure="convnet",
+    )
+    yield ModelSpec(
+        name="fourier",
+        description="32 trained frequencies, sine and cosine read linearly; 20 epochs",
+        factory="qbench_classical.models:Fourier",
+        family="classical",
+        structure="sine-network",
+    )

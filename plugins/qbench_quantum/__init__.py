@@ -1,0 +1,54 @@
+"""First-party quantum models: data re-uploading and amplitude encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from qbench.hookspecs import hookimpl
+from qbench.specs import EngineSpec, ModelSpec, Recipe
+
+
+def _reup(name: str, regularisation: float, epochs: int) -> ModelSpec:
+    return ModelSpec(
+        name=name,
+        description=f"data re-uploading, 8 qubits, 32 layers; λ={regularisation:g}, {epochs} epochs",
+        factory="qbench_quantum.models:ReUpload",
+        family="quantum",
+        structure="reupload-circuit",
+        recipe=Recipe(epochs=epochs, regularisation=regularisation),
+    )
+
+
+@hookimpl
+def qbench_models() -> Iterable[ModelSpec]:
+    """Re-uploading circuits at three regularisations and two epochs, and the amplitude circuit."""
+    for epochs, suffix in ((20, ""), (100, "-ep100")):
+        yield _reup(f"reup{suffix}", 0.0, epochs)
+        yield _reup(f"reup-0.1{suffix}", 0.1, epochs)
+        yield _reup(f"reup-0.2{suffix}", 0.2, epochs)
+    yield ModelSpec(
+        name="amplitude",
+        description="amplitude encoding, 8 qubits, 32 layers, 20 epochs",
+        factory="qbench_quantum.models:Amplitude",
+        family="quantum",
+        structure="amplitude-circuit",
+    )
+
+
+@hookimpl
+def qbench_engines() -> Iterable[EngineSpec]:
+    """The engines that simulate circuits exactly."""
+    yield EngineSpec(
+        name="statevector",
+        description="compiled batches of circuits with adjoint gradients, on the CPU: the default",
+        factory="qbench.circuits.statevector:StatevectorEngine",
+        exact=True,
+        differentiable=True,
+    )
+    yield EngineSpec(
+        name="torch",
+        description="plain torch, any precision and device: the readable reference",
+        factory="qbench.circuits.torch_engine:TorchEngine",
+        exact=True,
+        differentiable=True,
+    )

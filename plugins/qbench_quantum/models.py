@@ -1,0 +1,105 @@
+"""Quantum classifiers: four scores ⟨Z_0⟩..⟨Z_3⟩ of a strongly entangling circuit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from qbench.circuits.circuit import Circuit
+from qbench.circuits.statevector import StatevectorEngine
+from qbench.circuits.torch_engine import expectations
+from qbench.errors import DataError
+from qbench.interfaces import Engine
+
+_SMALL = 0.01  # parameters start as 0.01 · uniform[0, 1)
+
+
+class CircuitClassifier(nn.Module):
+    """A circuit and the engine that runs it; the score of class k is ⟨Z⟩ of measured wire k."""
+
+    engine: Engine
+
+    def __init__(self, circuit: Circuit, engine: Engine | None = None) -> None:
+        super().__init__()
+        self.circuit = circuit
+        self.engine = engine or StatevectorEngine()
+
+
+class ReUpload(CircuitClassifier):
+    """Data re-uploading (Pérez-Salinas et al. 2020; Wendlinger et al. 2024, Sec. III).
+
+    The rotation angles are `w · tile(x) + θ`, read in the order (layer, qubit, 3): every feature
+    is read by as many gates as it takes to fill them all.
+
+    Args:
+        qubits, layers, classes: Size; classes are measured on the first wires.
+        features: Length of an input; must divide 3 · qubits · layers.
+        engine: Where the circuit runs.
+    """
+
+    published_names: ClassVar[Mapping[str, str]] = {
+        "qcircuit.weights": "w",
+        "qcircuit.bias": "theta",
+    }
+
+    def __init__(
+        self,
+        qubits: int = 8,
+        layers: int = 32,
+        classes: int = 4,
+        features: int = 256,
+        engine: Engine | None = None,
+    ) -> None:
+        super().__init__(Circuit(qubits, layers, tuple(range(classes))), engine)
+        shape = self.circuit.angles_shape
+        self.features = features
+        self.repeats, rest = divmod(3 * qubits * layers, features)
+        if rest:
+            raise ValueError(f"{features} features do not divide {3 * qubits * layers} rotations")
+        self.w = nn.Parameter(_SMALL * torch.rand(shape))
+        self.theta = nn.Parameter(_SMALL * torch.rand(shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (n, classes) of images x (n, features)."""
+        tiled = x.repeat(1, self.repeats).view(-1, *self.circuit.angles_shape)
+        angles = torch.addcmul(self.theta, tiled, self.w)
+        return expectations(self.engine.probabilities(self.circuit, angles))
+
+    def regularisation(self) -> Tensor:
+        """Σ (w/2)² over every weight (Wendlinger et al. 2024, Eq. 8 with ‖H‖ = ½)."""
+        return (self.w / 2).square().sum()
+
+
+class Amplitude(CircuitClassifier):
+    """Amplitude encoding: the state x/‖x‖₂, then a trained circuit that does not read x.
+
+    Args:
+        qubits, layers, classes: Size; an image has 2^qubits features.
+        engine: Where the circuit runs.
+    """
+
+    published_names: ClassVar[Mapping[str, str]] = {"qcircuit.weights": "theta"}
+
+    def __init__(
+        self, qubits: int = 8, layers: int = 32, classes: int = 4, engine: Engine | None = None
+    ) -> None:
+        super().__init__(Circuit(qubits, layers, tuple(range(classes))), engine)
+        self.theta = nn.Parameter(_SMALL * torch.rand(self.circuit.angles_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (n, classes) of images x (n, 2^qubits).
+
+        Raises:
+            DataError: An image is all zero and so has no amplitude encoding.
+        """
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        if not bool((norm > 0).all()):
+            index = int((norm[:, 0] > 0).logical_not().nonzero()[0])
+            raise DataError(
+                f"image {index} is all zero (or not a number): it has no amplitude encoding; "
+                "leave it out or use another model"
+            )
+        return expectations(self.engine.probabilities(self.circuit, self.theta, x / norm))

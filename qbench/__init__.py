@@ -1,0 +1,28 @@
+"""qbench: adversarial robustness of quantum and classical classifiers, side by side.
+
+>>> import qbench
+>>> model, glyphs = qbench.load_model("reup", seed=0), qbench.load_dataset("glyphs")
+>>> print(qbench.evaluate(model, attack="pgd", eps=0.1))  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qbench.api import Evaluation, evaluate, load_dataset, load_model, load_published
+
+__all__ = ["Evaluation", "evaluate", "load_dataset", "load_model", "load_published"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to import: nothing heavy before it is asked for.
+    if name in __all__:
+        from qbench import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'qbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

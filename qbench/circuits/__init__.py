@@ -1,0 +1,1 @@
+"""Circuits and the engines that simulate them."""

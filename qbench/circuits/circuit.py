@@ -1,0 +1,75 @@
+"""What a circuit is: strongly entangling layers on n qubits, and the wires that are measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Circuit:
+    """Strongly entangling layers (Schuld et al. 2020; PennyLane's `StronglyEntanglingLayers`).
+
+    Every layer applies `Rot(φ, θ, ω) = RZ(ω) RY(θ) RZ(φ)` to each qubit, then a ring of
+    CNOT(q, (q + r) mod n) for q = 0..n-1 in order, with the layer's range r. Wire 0 is the most
+    significant bit of a basis state's index.
+
+    Args:
+        qubits: Number of qubits n, at least 2.
+        layers: Number of layers.
+        measured: Wires read out, in order.
+        ranges: Entangling range of each layer; by default PennyLane's, `l mod (n - 1) + 1`.
+    """
+
+    qubits: int = 8
+    layers: int = 32
+    measured: tuple[int, ...] = (0, 1, 2, 3)
+    ranges: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.qubits < 2 or self.layers < 1:
+            raise ValueError("a circuit needs at least 2 qubits and 1 layer")
+        if not self.measured or not set(self.measured) <= set(range(self.qubits)):
+            raise ValueError(f"measured wires {self.measured} are not among {self.qubits} qubits")
+        if not self.ranges:
+            default = tuple(layer % (self.qubits - 1) + 1 for layer in range(self.layers))
+            object.__setattr__(self, "ranges", default)
+        if len(self.ranges) != self.layers or not all(0 < r < self.qubits for r in self.ranges):
+            raise ValueError(f"ranges {self.ranges} do not fit {self.layers} layers")
+
+    @property
+    def angles_shape(self) -> tuple[int, int, int]:
+        """Shape of one set of rotation angles: (layers, qubits, 3)."""
+        return self.layers, self.qubits, 3
+
+    @cached_property
+    def permutations(self) -> NDArray[np.int64]:
+        """Each layer's CNOT ring as indices (layers, 2^n): `new[i] = old[permutations[l, i]]`."""
+        return np.stack([_cnot_ring(self.qubits, r) for r in self.ranges])
+
+    @cached_property
+    def outcomes(self) -> NDArray[np.int64]:
+        """Measured outcome of each basis state, (2^n,): its measured bits, first wire highest."""
+        index = np.arange(2**self.qubits)
+        bits = [(index >> (self.qubits - 1 - wire)) & 1 for wire in self.measured]
+        return np.asarray(sum(bit << (len(bits) - 1 - k) for k, bit in enumerate(bits)), np.int64)
+
+
+@lru_cache(maxsize=256)
+def _cnot_ring(n: int, r: int) -> NDArray[np.int64]:
+    index = np.arange(2**n)
+    for control in reversed(range(n)):
+        target = (control + r) % n
+        index = index ^ (((index >> (n - 1 - control)) & 1) << (n - 1 - target))
+    return index
+
+
+@lru_cache(maxsize=16)
+def z_signs(m: int) -> NDArray[np.float64]:
+    """Eigenvalues of Z on each of m measured wires, (2^m, m)."""
+    outcome = np.arange(2**m)[:, None]
+    bits = (outcome >> np.arange(m - 1, -1, -1)) & 1
+    return 1 - 2 * bits.astype(np.float64)

@@ -1,0 +1,177 @@
+"""`qbench models`, `attacks`, ...: what the plugins provide, without importing anything heavy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from qbench.cli.options import json_option, plugin_option
+
+
+def _show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    columns = list(rows[0]) if rows else []
+    cells = [[_text(row[column]) for column in columns] for row in rows]
+    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)] if rows else []
+    for line in [columns, *cells]:
+        click.echo(
+            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
+
+
+@click.command()
+@plugin_option
+@json_option
+def models(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """List the models: name, family, training, and which seeds the zoo holds."""
+    from qbench.registry import load_registry
+    from qbench.zoo import Zoo
+
+    rows, zoo = [], Zoo()
+    for name, provided in load_registry(plugin_paths).all("model").items():
+        spec = provided.spec
+        row = {
+            "name": name,
+            "family": spec.family,
+            "epochs": spec.recipe.epochs,
+            "zoo seeds": zoo.seeds(name),
+            "plugin": provided.plugin,
+            "description": spec.description,
+        }
+        rows.append(row)
+    _show(rows, as_json)
+
+
+@click.command()
+@plugin_option
+@json_option
+def attacks(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """List the attacks: name, norms, and what they need of a model."""
+    from qbench.registry import load_registry
+
+    rows = [
+        {
+            "name": name,
+            "norms": list(provided.spec.norms),
+            "needs gradients": provided.spec.gradient,
+            "targeted too": provided.spec.targeted,
+            "plugin": provided.plugin,
+            "description": provided.spec.description,
+        }
+        for name, provided in load_registry(plugin_paths).all("attack").items()
+    ]
+    _show(rows, as_json)
+
+
+@click.command()
+@plugin_option
+@json_option
+def certifiers(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """List the certifiers: name, what they cover, and their source."""
+    from qbench.registry import load_registry
+
+    rows = [
+        {
+            "name": name,
+            "covers": list(provided.spec.structures),
+            "plugin": provided.plugin,
+            "description": provided.spec.description,
+            "source": provided.spec.source,
+        }
+        for name, provided in load_registry(plugin_paths).all("certifier").items()
+    ]
+    _show(rows, as_json)
+
+
+@click.command()
+@plugin_option
+@json_option
+def datasets(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """List the data sets ('qbench sheet' draws one)."""
+    from qbench.registry import load_registry
+
+    rows = [
+        {"name": name, "plugin": provided.plugin, "description": provided.spec.description}
+        for name, provided in load_registry(plugin_paths).all("dataset").items()
+    ]
+    _show(rows, as_json)
+
+
+@click.command()
+@plugin_option
+@json_option
+def engines(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """List the engines that circuits run on."""
+    from qbench.registry import load_registry
+
+    rows = [
+        {
+            "name": name,
+            "exact": provided.spec.exact,
+            "gradients": provided.spec.differentiable,
+            "plugin": provided.plugin,
+            "description": provided.spec.description,
+        }
+        for name, provided in load_registry(plugin_paths).all("engine").items()
+    ]
+    _show(rows, as_json)
+
+
+@click.command()
+@json_option
+def protocols(as_json: bool) -> None:
+    """List the protocols: what is measured, frozen by SHA-256."""
+    from qbench.protocols import load_protocol, protocol_names
+
+    rows = []
+    for name in protocol_names():
+        protocol = load_protocol(name)
+        rows.append(
+            {
+                "name": name,
+                "data": f"{protocol.selection.dataset}/{protocol.selection.split}",
+                "norm": protocol.norm,
+                "eps": list(protocol.eps),
+                "sha256": protocol.sha256[:12],
+                "description": protocol.description,
+            }
+        )
+    _show(rows, as_json)
+
+
+@click.command()
+@plugin_option
+@json_option
+def plugins(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+    """List the plugins, what each provides, and why one did not load."""
+    from qbench.registry import load_registry
+
+    registry = load_registry(plugin_paths)
+    rows = [
+        {
+            "name": plugin.name,
+            "version": plugin.version,
+            "origin": plugin.origin,
+            "status": f"error: {plugin.error}" if plugin.error else "loaded",
+            "provides": [
+                f"{kind}: {name}" for kind, names in plugin.provides.items() for name in names
+            ],
+        }
+        for plugin in registry.plugins.values()
+    ]
+    _show(rows, as_json)
+    for line in registry.clashes():
+        click.echo(f"error: {line}", err=True)

@@ -1,0 +1,59 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class Listed(click.ParamType):
+    """Comma-separated values of one type."""
+
+    def __init__(self, item: type, name: str) -> None:
+        self.item, self.name = item, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if not isinstance(value, str):
+            return value
+        parts = [part.strip() for part in value.split(",") if part.strip()]
+        try:
+            items = tuple(self.item(part) for part in parts)
+        except ValueError:
+            self.fail(
+                f"{value!r} is not a list of {self.name}, such as {self._example()}", param, ctx
+            )
+        if not items:
+            self.fail(f"an empty list of {self.name}", param, ctx)
+        if any(isinstance(item, float) and not math.isfinite(item) for item in items):
+            self.fail(f"{value!r} holds a value that is not a finite number", param, ctx)
+        return items
+
+    def _example(self) -> str:
+        return {float: "0.05,0.1", int: "0,1,2"}.get(self.item, "a,b")
+
+
+def default_jobs() -> int:
+    """The cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+plugin_option = click.option(
+    "--plugin",
+    "plugin_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    callback=lambda _ctx, _param, paths: tuple(str(path.resolve()) for path in paths),
+    help="Also load this Python file as a plugin (repeatable).",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=default_jobs,
+    show_default="one a core",
+    help="How many processes compute; results do not depend on it.",
+)

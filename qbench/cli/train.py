@@ -1,0 +1,87 @@
+"""`qbench train`: weights by the protocol's recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from qbench.cli.options import Listed, jobs_option, plugin_option
+
+
+@click.command()
+@click.option(
+    "--models",
+    type=Listed(str, "names"),
+    required=True,
+    help="Models: names, globs such as 'reup*', or all; separated by commas.",
+)
+@click.option(
+    "--seeds", type=Listed(int, "seeds"), default="0,1,2,3,4", show_default=True, help="Seeds."
+)
+@click.option("--dataset", default="glyphs", show_default=True, help="What to train on.")
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=Path("runs/zoo"),
+    show_default=True,
+    help="Folder of the weights and their manifest.",
+)
+@jobs_option
+@plugin_option
+def train(
+    models: tuple[str, ...],
+    seeds: tuple[int, ...],
+    dataset: str,
+    out: Path,
+    jobs: int,
+    plugin_paths: tuple[str, ...],
+) -> None:
+    """Train models by their recipe, the same weights for the same seed every time.
+
+    An interrupted training goes on from its last epoch with the same command. Load the weights
+    with qbench.load_model(NAME, seed=0, zoo=OUT).
+
+    \b
+    Examples:
+      qbench train --models convnet
+      qbench train --models 'reup*' --seeds 0
+    """
+    from qbench.cli.progress import progress
+    from qbench.errors import UsageError
+    from qbench.executors import local_executor
+    from qbench.registry import load_registry
+    from qbench.store import Store
+    from qbench.tasks import load_data
+    from qbench.zoo_training import TrainingJob, train_zoo
+
+    if any(seed < 0 for seed in seeds):
+        raise UsageError(f"seeds must be at least 0, got {list(seeds)}")
+    registry = load_registry(plugin_paths)
+    load_data(dataset, plugin_paths)
+    work = [
+        TrainingJob(name, seed, dataset, out, plugin_paths)
+        for name in registry.select("model", models)
+        for seed in dict.fromkeys(seeds)
+    ]
+    epochs = {
+        name: registry.get("model", name).spec.recipe.epochs for name in {job.model for job in work}
+    }
+    jobs = min(jobs, len(work))
+    total = sum(epochs[job.model] for job in work)
+    shown: dict[TrainingJob, int] = {}
+    with (
+        Store(out).locked(),
+        progress("training", total) as advance,
+        local_executor(jobs) as executor,
+    ):
+
+        def show(job: TrainingJob, state: object) -> None:
+            epoch = state.epoch  # type: ignore[attr-defined]
+            accuracy = state.test_accuracy[-1]  # type: ignore[attr-defined]
+            label = f"{job.model} seed {job.seed}, epoch {epoch}: test accuracy {accuracy:.3f}"
+            advance(epoch - shown.get(job, 0), label)
+            shown[job] = epoch
+
+        train_zoo(work, executor, on_epoch=show if jobs == 1 else None, on_done=show)
+    click.echo(f"{len(work)} sets of weights in {out}")

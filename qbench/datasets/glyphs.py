@@ -1,0 +1,132 @@
+"""The data set `glyphs`, version 1: four glyphs - + ⊢ ⊣, drawn by us and frozen.
+
+A glyph is made of a horizontal and a vertical stroke of constant width, turned together about
+the image centre and blurred. Both are boxes in the turned coordinates, and a Gaussian blur of a
+box is a product of differences of error functions, so every pixel has a closed form: no drawing
+library, no resampling. The pixels are then quantised to 8 bits and frozen in `glyphs-v1.npz`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from qbench.datasets.base import Dataset, Split
+from qbench.errors import DataError
+
+FILE = Path(__file__).with_name("glyphs-v1.npz")
+SHA256 = "0d13b74d65e028ad4fe898391d6b3f85367a659458b6ca59cea0e48b81346b17"
+CLASSES = ("-", "+", "⊢", "⊣")
+SIDE = 16
+_SEED = 20240416
+_TRAIN, _TEST = 1000, 200
+
+# Calibrated against the images of Wendlinger et al. 2024 (docs/data.md has the comparison).
+_ROTATION = math.radians(10)  # uniform in ± this
+_OFFSET = 1.0  # of the centre in pixels, uniform in ± this, each way
+_WIDTH = (0.86, 2.74)  # of a stroke in pixels, uniform
+_BLUR = (0.5, 0.9)  # standard deviation in pixels, uniform
+
+Floats = NDArray[np.float64]
+_erf = np.frompyfunc(math.erf, 1, 1)
+
+
+def load() -> Dataset:
+    """The frozen images.
+
+    Raises:
+        DataError: The file is missing or was changed.
+    """
+    try:
+        content = FILE.read_bytes()
+    except OSError as error:
+        raise DataError(
+            f"cannot read {FILE}: {error.strerror}; reinstall qbench-robustness"
+        ) from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256:
+        raise DataError(
+            f"data file {FILE} was changed: SHA-256 is {found}, pinned is {SHA256}; "
+            "reinstall qbench-robustness"
+        )
+    with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        train = _split(arrays["x_train"], arrays["y_train"])
+        test = _split(arrays["x_test"], arrays["y_test"])
+    return Dataset("glyphs", 1, SHA256, (SIDE, SIDE), CLASSES, train, test)
+
+
+def generate() -> dict[str, NDArray[Any]]:
+    """Draw the data set afresh: 8-bit images (n, 16, 16) and labels (n,) of both splits.
+
+    Draws only uniform doubles of PCG64, whose stream no numpy version changes.
+    """
+    rng = np.random.Generator(np.random.PCG64(_SEED))
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, n in (("train", _TRAIN), ("test", _TEST)):
+        labels = np.arange(n) % len(CLASSES)
+        labels = labels[np.argsort(rng.random(n), kind="stable")]
+        images = _draw(labels, rng.random((5, n)))
+        arrays[f"x_{name}"] = np.rint(255 * images).astype(np.uint8)
+        arrays[f"y_{name}"] = labels.astype(np.uint8)
+    return arrays
+
+
+def _draw(labels: NDArray[np.int64], uniform: Floats) -> Floats:
+    """Images (n, 16, 16) in [0, 1] of the classes `labels`, from five uniform numbers each."""
+    angle = _ROTATION * (2 * uniform[0] - 1)
+    x0, y0 = _OFFSET * (2 * uniform[1:3] - 1)
+    width = _between(_WIDTH, uniform[3])[:, None, None]
+    blur = _between(_BLUR, uniform[4])[:, None, None]
+    # Turned coordinates of each pixel: `along` to the right, `up` towards the top.
+    centred = np.arange(SIDE) - (SIDE - 1) / 2
+    right = centred[None, None, :] - x0[:, None, None]
+    top = -centred[None, :, None] - y0[:, None, None]
+    cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
+    along, up = cos * right + sin * top, cos * top - sin * right
+
+    vertical = _blurred_box(along, -width / 2, width / 2, blur)
+    horizontal = _blurred_box(up, -width / 2, width / 2, blur)
+    vertical = vertical * (labels != 0)[:, None, None]
+    # ⊢ keeps the right half of the horizontal stroke, ⊣ the left one: it begins at the centre.
+    side = np.select([labels == 2, labels == 3], [1.0, -1.0])[:, None, None]
+    half = np.where(side == 0, 1.0, _blurred_box(side * along, 0.0, np.inf, blur))
+    overlap = np.where(side == 0, vertical, _blurred_box(side * along, 0.0, width / 2, blur))
+    # The blur of a union is the sum of the blurs minus that of the overlap.
+    return np.asarray(vertical + horizontal * (half - overlap), np.float64).clip(0, 1)
+
+
+def _blurred_box(t: Floats, start: Floats | float, stop: Floats | float, blur: Floats) -> Floats:
+    """A box [start, stop] blurred by a Gaussian, at t."""
+    scale = blur * math.sqrt(2)
+    upper, lower = _erf((stop - t) / scale), _erf((start - t) / scale)
+    return (upper - lower).astype(np.float64) / 2
+
+
+def _between(bounds: tuple[float, float], uniform: Floats) -> Floats:
+    return bounds[0] + (bounds[1] - bounds[0]) * uniform
+
+
+def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
+    x = torch.from_numpy(images.reshape(len(images), -1).astype(np.float32) / 255)
+    return Split(x, torch.from_numpy(labels.astype(np.int64)))
+
+
+def encode(arrays: dict[str, NDArray[Any]]) -> bytes:
+    """The arrays as the bytes of the frozen file."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    content = encode(generate())
+    Path(sys.argv[1]).write_bytes(content)
+    print(hashlib.sha256(content).hexdigest())

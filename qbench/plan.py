@@ -1,0 +1,217 @@
+"""From a selection to a graph of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from qbench.certifying import SAMPLES
+from qbench.errors import UsageError
+from qbench.protocols import Protocol, load_protocol
+from qbench.records import SCHEMA_VERSION, canonical_sha256
+from qbench.registry import Provided, Registry, load_registry
+from qbench.specs import Spec
+from qbench.tasks import Task, load_data, select
+from qbench.zoo import Zoo
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSelection:
+    """What to run.
+
+    Args:
+        models, attacks: Names, globs or `all`.
+        protocol: Name of the protocol.
+        seeds: Seeds; the protocol's when None.
+        eps: Budgets; the protocol's when None.
+        limit: How many of the protocol's images; all when None.
+        retrain: Train afresh instead of taking weights from the zoo.
+        plugin_paths: Plugins to load from files.
+    """
+
+    models: Sequence[str] = ("all",)
+    attacks: Sequence[str] = ("pgd",)
+    protocol: str = "glyphs-linf-v1"
+    seeds: Sequence[int] | None = None
+    eps: Sequence[float] | None = None
+    limit: int | None = None
+    retrain: bool = False
+    plugin_paths: tuple[str, ...] = ()
+
+
+def make_plan(selection: RunSelection) -> list[Task]:
+    """The tasks of a selection, each after those it needs.
+
+    Every model and seed is trained (or read from the zoo), attacked at every budget, transferred
+    to every other model at the ranking budget, and certified by every certifier that covers it.
+
+    Raises:
+        UnknownNameError: A model, attack or protocol that nobody provides.
+        UsageError: A budget, seed or limit that makes no sense.
+        WeightsError, DataError: Weights or data that were changed.
+    """
+    return _Planner(selection).plan()
+
+
+def passes(task: Task) -> tuple[int, int]:
+    """How many images a task passes through its model, and how many of them backwards.
+
+    Counts training images and attack steps; what an attack does not declare counts as nothing.
+    """
+    n = task.limit or _images(task.protocol, task.plugin_paths)
+    if task.kind == "training" and task.zoo_sha256 is None:
+        spec = load_registry(task.plugin_paths).get("model", task.model).spec
+        selection = load_protocol(task.protocol).selection
+        images = len(load_data(selection.dataset, task.plugin_paths).train.y) * spec.recipe.epochs
+        return images, images
+    if task.kind == "robust-accuracy" and task.attack is not None:
+        attack = load_registry(task.plugin_paths).get("attack", task.attack).create(**task.params)
+        forward, gradient = getattr(attack, "passes", (0, 0))
+        return (forward + 2) * n, gradient * n
+    if task.kind == "transfer-accuracy":
+        return 2 * n, 0
+    if task.kind == "lipschitz" and task.certifier is not None:
+        points = n + SAMPLES
+        return points, points * len(
+            load_data(load_protocol(task.protocol).selection.dataset).classes
+        )
+    return 0, 0
+
+
+def _images(protocol: str, plugin_paths: tuple[str, ...]) -> int:
+    selection = load_protocol(protocol).selection
+    return len(select(load_data(selection.dataset, plugin_paths), selection, None).y)
+
+
+class _Planner:
+    def __init__(self, selection: RunSelection) -> None:
+        self.selection = selection
+        self.registry: Registry = load_registry(selection.plugin_paths)
+        self.protocol: Protocol = load_protocol(selection.protocol)
+        self.models = self.registry.select("model", selection.models)
+        self.attacks = self.registry.select("attack", selection.attacks)
+        self.seeds = _distinct(self.protocol.seeds if selection.seeds is None else selection.seeds)
+        self.eps = _distinct(self.protocol.eps if selection.eps is None else selection.eps)
+        if any(seed < 0 for seed in self.seeds):
+            raise UsageError(f"seeds must be at least 0, got {list(self.seeds)}")
+        if selection.limit is not None and selection.limit < 1:
+            raise UsageError(f"limit must be at least 1, got {selection.limit}")
+        for eps in self.eps:
+            self.protocol.threat_model(eps)
+        self.zoo = Zoo()
+        self.dataset = load_data(self.protocol.selection.dataset, selection.plugin_paths)
+
+    def plan(self) -> list[Task]:
+        targets = [(model, seed) for model in self.models for seed in self.seeds]
+        trained = {target: self._training(*target) for target in targets}
+        attacked = {
+            (model, seed, attack, eps): self._robust(trained[model, seed], attack, eps)
+            for model, seed in targets
+            for attack in self.attacks
+            for eps in self.eps
+        }
+        transferred = [
+            self._transfer(trained[model, seed], task)
+            for (source, seed, _, eps), task in attacked.items()
+            if eps == self.protocol.ranking_eps
+            for model in self.models
+            if model != source
+        ]
+        certified = [task for target in targets for task in self._certifications(trained[target])]
+        return [*trained.values(), *attacked.values(), *transferred, *certified]
+
+    def _training(self, model: str, seed: int) -> Task:
+        provided = self.registry.get("model", model)
+        zoo_sha256 = None if self.selection.retrain else self.zoo.sha256(model, seed)
+        if zoo_sha256 is not None:
+            self.zoo.read(model, seed)
+        return self._task(
+            Task(
+                kind="training",
+                key="",
+                protocol=self.protocol.name,
+                model=model,
+                seed=seed,
+                zoo_sha256=zoo_sha256,
+                plugin_paths=self.selection.plugin_paths,
+            ),
+            recipe=asdict(provided.spec.recipe),
+        )
+
+    def _robust(self, trained: Task, attack: str, eps: float) -> Task:
+        params = dict(self.registry.get("attack", attack).spec.params)
+        params |= self.protocol.attack_params(attack, eps)
+        task = replace(
+            trained,
+            kind="robust-accuracy",
+            attack=attack,
+            params=params,
+            eps=eps,
+            limit=self.selection.limit,
+            needs=(trained.key,),
+        )
+        return self._task(task, attack=_identity(self.registry.get("attack", attack)))
+
+    def _transfer(self, trained: Task, attacked: Task) -> Task:
+        task = replace(
+            attacked,
+            kind="transfer-accuracy",
+            model=trained.model,
+            source=attacked.model,
+            zoo_sha256=trained.zoo_sha256,
+            needs=(trained.key, attacked.key),
+        )
+        return self._task(task)
+
+    def _certifications(self, trained: Task) -> list[Task]:
+        structure = self.registry.get("model", trained.model).spec.structure
+        covering = [
+            provided
+            for provided in self.registry.all("certifier").values()
+            if structure in provided.spec.structures
+        ]
+        limit = self.selection.limit
+        task = replace(trained, kind="lipschitz", limit=limit, needs=(trained.key,))
+        if not covering:
+            return [self._task(task)]
+        return [
+            self._task(replace(task, certifier=provided.spec.name), certifier=_identity(provided))
+            for provided in covering
+        ]
+
+    def _task(self, task: Task, **identity: Any) -> Task:
+        """The task with its key: the hash of all that determines its result."""
+        own = {
+            name: value for name, value in vars(task).items() if name not in ("key", "plugin_paths")
+        }
+        own["params"] = dict(task.params)
+        images = select(self.dataset, self.protocol.selection, task.limit)
+        key = canonical_sha256(
+            {
+                "schema": SCHEMA_VERSION,
+                "protocol": self.protocol.sha256,
+                "dataset": {"sha256": self.dataset.sha256, "n": len(images.y)},
+                "model": _identity(self.registry.get("model", task.model)),
+                "task": own,
+                **identity,
+            }
+        )
+        return replace(task, key=key)
+
+
+def _identity(provided: Provided[Any]) -> Mapping[str, Any]:
+    spec: Spec = provided.spec
+    return {
+        "name": spec.name,
+        "factory": spec.factory,
+        "params": dict(spec.params),
+        "plugin": provided.plugin,
+        "version": provided.version,
+    }
+
+
+def _distinct(values: Sequence[Any]) -> tuple[Any, ...]:
+    if not values:
+        raise UsageError("an empty list selects nothing")
+    return tuple(dict.fromkeys(values))

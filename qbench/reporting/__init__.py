@@ -1,0 +1,12 @@
+"""From records to a leaderboard: tables, pictures and a machine-readable copy.
+
+Everything here is a pure function of records and their side files.
+"""
+
+from __future__ import annotations
+
+from qbench.reporting.leaderboard import build
+from qbench.reporting.samples import write_sample_sheet
+from qbench.reporting.summary import summary_table
+
+__all__ = ["build", "summary_table", "write_sample_sheet"]

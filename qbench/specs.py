@@ -1,0 +1,138 @@
+"""What plugins hand in: frozen descriptions with a lazy factory, so that listing is cheap."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Norm = Literal["linf", "l2"]
+Family = Literal["quantum", "classical"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """What every plugin object declares.
+
+    Args:
+        name: Name in lists, options and records: lower-case letters, digits, `-` and `.`.
+        description: One line.
+        factory: `"module:callable"`, imported when the object is first needed.
+        params: Keyword arguments of the factory.
+    """
+
+    name: str
+    description: str
+    factory: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def resolve(self) -> Callable[..., Any]:
+        """Import the factory. Any error of the import passes through."""
+        module, _, attribute = self.factory.partition(":")
+        target: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+        if not callable(target):
+            raise TypeError(f"{self.factory} is not callable")
+        return target  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a model is trained (Adam on cross-entropy, no weight decay).
+
+    Args:
+        epochs: Passes over the training images.
+        learning_rate: Adam's step size.
+        batch_size: Images a step.
+        regularisation: λ, the weight of the model's own `regularisation()` in the loss.
+    """
+
+    epochs: int = 20
+    learning_rate: float = 1e-3
+    batch_size: int = 50
+    regularisation: float = 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec(Spec):
+    """A trainable classifier; the factory returns a `torch.nn.Module` (see `interfaces.Model`).
+
+    Args:
+        family: `"quantum"` or `"classical"`.
+        structure: What the model is made of, e.g. `"reupload-circuit"`: certifiers name the
+            structures that they cover.
+        recipe: Default training.
+        differentiable: Whether scores have gradients with respect to the input.
+        stochastic: Whether two passes over one input may differ.
+    """
+
+    family: Family
+    structure: str
+    recipe: Recipe = field(default_factory=Recipe)
+    differentiable: bool = True
+    stochastic: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttackSpec(Spec):
+    """An attack; the factory returns an `interfaces.Attack`.
+
+    Args:
+        norms: The norms it can be bounded in.
+        gradient: Whether it needs the model's input gradient.
+        targeted: Whether it can aim at a class.
+    """
+
+    norms: tuple[Norm, ...]
+    gradient: bool
+    targeted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertifierSpec(Spec):
+    """A certifier; the factory returns an `interfaces.Certifier`.
+
+    Args:
+        structures: The model structures it covers.
+        source: Paper and theorem or equation.
+    """
+
+    structures: tuple[str, ...]
+    source: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineSpec(Spec):
+    """Where a circuit is executed; the factory returns an `interfaces.Engine`.
+
+    Args:
+        exact: Whether probabilities are exact (no shots).
+        differentiable: Whether probabilities have gradients.
+    """
+
+    exact: bool
+    differentiable: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetSpec(Spec):
+    """A data set; the factory returns a `datasets.base.Dataset`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThreatModel:
+    """What the adversary may do.
+
+    Args:
+        norm: `"linf"` or `"l2"`, over raw pixels.
+        eps: Perturbation budget ε, in pixel units.
+        box: Smallest and largest pixel allowed, or None for no bound.
+        targeted: Whether the labels handed to the attack are classes to reach instead of to leave.
+    """
+
+    norm: Norm
+    eps: float
+    box: tuple[float, float] | None = (0.0, 1.0)
+    targeted: bool = False

@@ -1,0 +1,119 @@
+"""The training stage: a recipe and a seed give the same weights every time, interrupted or not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from qbench.datasets.base import Dataset
+from qbench.errors import VerificationError
+from qbench.scoring import predict
+from qbench.specs import Recipe
+
+
+@dataclass
+class TrainingState:
+    """Everything a training goes on from: weights, Adam's moments, and the history so far."""
+
+    epoch: int = 0
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    moments: dict[str, Tensor] = field(default_factory=dict)
+    loss: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+
+
+def train(
+    build: Callable[[], nn.Module],
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    *,
+    state: TrainingState | None = None,
+    after_epoch: Callable[[TrainingState], None] | None = None,
+) -> tuple[nn.Module, TrainingState]:
+    """Train a model.
+
+    Initial parameters come from `torch.manual_seed(seed)`; the order of the images in an epoch is
+    a function of seed and epoch alone, so that a training continued from its state ends with the
+    same weights.
+
+    Args:
+        build: Makes the untrained model.
+        dataset: Trains on its train split; test accuracy is recorded after every epoch.
+        recipe: Epochs, step size, batch size and λ.
+        seed: Of initial parameters and order.
+        state: Where to go on from.
+        after_epoch: Called with the state after every epoch.
+
+    Raises:
+        VerificationError: The loss stops being finite.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = build()
+    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
+    state = state or TrainingState()
+    if state.epoch:
+        _restore(model, optimizer, state)
+    for epoch in range(state.epoch, recipe.epochs):
+        loss = _one_epoch(model, optimizer, dataset.train.x, dataset.train.y, recipe, seed, epoch)
+        correct = predict(model, dataset.test.x).argmax(1) == dataset.test.y
+        state = TrainingState(
+            epoch=epoch + 1,
+            weights={name: value.detach().clone() for name, value in model.state_dict().items()},
+            moments=_moments(model, optimizer),
+            loss=[*state.loss, loss],
+            test_accuracy=[*state.test_accuracy, int(correct.sum()) / len(correct)],
+        )
+        if after_epoch is not None:
+            after_epoch(state)
+    return model, state
+
+
+def _one_epoch(
+    model: nn.Module,
+    optimizer: torch.optim.Adam,
+    x: Tensor,
+    y: Tensor,
+    recipe: Recipe,
+    seed: int,
+    epoch: int,
+) -> float:
+    model.train()
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+    total = 0.0
+    for batch in torch.split(order, recipe.batch_size):
+        loss = cross_entropy(model(x[batch]), y[batch])
+        total += loss.item() * len(batch)
+        if recipe.regularisation:
+            loss = loss + recipe.regularisation * model.regularisation()  # type: ignore[operator]
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    mean = total / len(x)
+    if not math.isfinite(mean):
+        raise VerificationError(f"training diverged: the loss is {mean} in epoch {epoch + 1}")
+    return mean
+
+
+def _moments(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+    moments = {}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state[parameter].items():
+            moments[f"{name}/{key}"] = value.detach().clone()
+    return moments
+
+
+def _restore(model: nn.Module, optimizer: torch.optim.Adam, state: TrainingState) -> None:
+    model.load_state_dict(state.weights)
+    for name, parameter in model.named_parameters():
+        optimizer.state[parameter] = {
+            key.rpartition("/")[2]: value.clone()
+            for key, value in state.moments.items()
+            if key.rpartition("/")[0] == name
+        }

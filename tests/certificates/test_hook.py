@@ -1,0 +1,59 @@
+"""The plugin's specs: light to list, resolvable, and true about what they cover."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import qbench_certificates
+import qbench_classical
+import qbench_quantum
+from qbench.errors import Unsupported
+from qbench.interfaces import Certificate, Certifier
+
+SPECS = {spec.name: spec for spec in qbench_certificates.qbench_certifiers()}
+SMALL = {
+    "convnet": {"side": 8},
+    "fourier": {"features": 8, "neurons": 4},
+    "amplitude": {"qubits": 4, "layers": 2},
+}
+MODELS = {
+    spec.structure: spec
+    for plugin in (qbench_classical, qbench_quantum)
+    for spec in plugin.qbench_models()
+}
+
+
+def test_names() -> None:
+    assert set(SPECS) == {"circuit-bound", "lipsdp-neuron", "lipsdp-pair", "spectral-product"}
+
+
+def test_listing_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, qbench_certificates as p; list(p.qbench_certifiers());"
+        "print([m for m in ('torch', 'numpy', 'cvxpy') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", SPECS)
+@pytest.mark.parametrize("structure", MODELS)
+def test_a_certifier_covers_its_structures_and_no_other(name: str, structure: str) -> None:
+    spec, model = SPECS[name], MODELS[structure]
+    certifier = spec.resolve()(**spec.params)
+    assert isinstance(certifier, Certifier)
+    small = {"qubits": 4, "layers": 2, "features": 8}
+    network = model.resolve()(**model.params, **SMALL.get(model.name, small))
+    if structure in spec.structures:
+        certificate = certifier(network)
+        assert isinstance(certificate, Certificate)
+        assert certificate.lipschitz > 0
+        assert certificate.scope == ("score" if name == "circuit-bound" else "vector")
+    else:
+        with pytest.raises(Unsupported):
+            certifier(network)

@@ -1,0 +1,275 @@
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from synthetic import MODELS, Fake, Run, full_run, reference, sha
+
+from qbench.errors import StoreError
+from qbench.records import DatasetRef, LipschitzMetrics, ProtocolRef, ThreatModelRef
+from qbench.reporting.board import Board, Note, Row, Setting
+from qbench.reporting.table import collect, ranking_eps
+
+QUANTUM = Fake("qubit", "quantum", 3, 0.1, 1)
+CLASSICAL = Fake("line", "classical", 5, 0.1, 1)
+PGD = Setting("pgd", 0.1)
+
+
+def bits(pattern: str) -> np.ndarray[Any, Any]:
+    """`"110"` as correct, correct, wrong."""
+    return np.array([character == "1" for character in pattern])
+
+
+def board_of(run: Run, **options: Any) -> Board:
+    return collect(run.records, run.images, **options)
+
+
+def row_of(board: Board, model: Fake) -> Row:
+    return next(row for row in board.rows if row.model.name == model.name)
+
+
+def test_accuracies_are_means_and_sample_stds_over_seeds() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"))
+    # The last image is right only after the attack: adversarially accurate, not robust.
+    run.attacked(QUANTUM, 1, 0.1, bits("1110"), bits("1111"))
+    row = row_of(board_of(run), QUANTUM)
+    assert row.clean.by_seed == ((0, 1.0), (1, 0.75))
+    assert row.robust[PGD].by_seed == ((0, 0.5), (1, 0.75))
+    assert row.robust[PGD].mean == 0.625
+    assert row.robust[PGD].std == pytest.approx(0.125 * 2**0.5)
+    assert (row.model.parameters, row.seeds, row.rank) == (3, (0, 1), 1)
+
+
+def test_worst_case_is_per_image_and_not_the_smaller_mean() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="fgsm")
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("0110"), attack="pgd")
+    assert row_of(board_of(run), QUANTUM).worst.by_seed == ((0, 0.25),)
+
+
+def test_worst_case_matches_images_by_index() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="fgsm")
+    record = run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="pgd")
+    backwards = {
+        name: column[::-1] if column.shape == (4,) else column
+        for name, column in run.columns[record.key].items()
+    }
+    run.columns[record.key] = backwards
+    assert row_of(board_of(run), QUANTUM).worst.by_seed == ((0, 0.5),)
+
+
+def test_worst_case_is_over_the_attacks_that_ran() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="pgd")
+    run.add(
+        "robust-accuracy", QUANTUM, 0, attack="fgsm", eps=0.1, status="failed", reason="it broke"
+    )
+    row = row_of(board_of(run), QUANTUM)
+    assert row.worst.by_seed == ((0, 0.5),)
+    assert row.worst.notes == (Note("failed", "fgsm: it broke", (0,)),)
+
+
+def test_only_the_ranking_budget_decides() -> None:
+    run = Run(n=4)
+    for eps, quantum, classical in ((0.05, "1111", "1110"), (0.1, "1000", "1100")):
+        run.attacked(QUANTUM, 0, eps, bits("1111"), bits(quantum))
+        run.attacked(CLASSICAL, 0, eps, bits("1111"), bits(classical))
+    assert [row.model.name for row in board_of(run).rows] == ["line", "qubit"]
+    preferring = board_of(run, preferred_eps=0.05)
+    assert [row.model.name for row in preferring.rows] == ["qubit", "line"]
+
+
+def test_ties_go_by_clean_accuracy_then_by_name() -> None:
+    run = Run(n=4)
+    for name, clean in (("c", "1110"), ("b", "1110"), ("a", "1100"), ("d", "1111")):
+        model = Fake(name, "quantum", 1, 0.1, 1)
+        run.attacked(model, 0, 0.1, bits(clean), bits("1000"))
+    ranked = [(row.rank, row.model.name) for row in board_of(run).rows]
+    assert ranked == [(1, "d"), (2, "b"), (3, "c"), (4, "a")]
+
+
+def test_what_was_not_measured_is_last_and_says_why() -> None:
+    run = Run(n=4)
+    broken = Fake("a-first-by-name", "quantum", 1, 0.1, 1)
+    for seed in (0, 1):
+        run.add("training", broken, seed, status="failed", reason="diverged")
+        reason = "needs the training, which failed"
+        run.add(
+            "robust-accuracy", broken, seed, attack="pgd", eps=0.1, status="skipped", reason=reason
+        )
+        run.attacked(QUANTUM, seed, 0.1, bits("1111"), bits("0000"))
+    first, last = board_of(run).rows
+    assert (first.rank, first.model.name) == (1, "qubit")
+    assert (last.rank, last.model.name, last.model.parameters) == (None, "a-first-by-name", None)
+    assert last.notes == (Note("failed", "training: diverged", (0, 1)),)
+    assert last.robust[PGD].notes == (Note("skipped", reason, (0, 1)),)
+    assert last.worst.mean is last.clean.mean is None
+
+
+def test_seeds_without_a_record_are_missing() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"))
+    run.attacked(CLASSICAL, 0, 0.1, bits("1111"), bits("1111"))
+    run.attacked(CLASSICAL, 1, 0.1, bits("1111"), bits("1111"))
+    row = row_of(board_of(run), QUANTUM)
+    assert row.robust[PGD].notes == (Note("missing", "no record", (1,)),)
+    assert row.clean.notes == (Note("missing", "no record", (1,)),)
+    assert row.robust[PGD].std is None
+
+
+def test_flags_become_notes() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"), flags=["gradients vanish"])
+    row = row_of(board_of(run), QUANTUM)
+    assert row.robust[PGD].notes == (Note("flagged", "gradients vanish", (0,)),)
+
+
+def test_transfer_has_adversarial_accuracy_and_the_attack_itself_on_the_diagonal() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1110"), bits("1001"))
+    run.attacked(CLASSICAL, 0, 0.1, bits("1111"), bits("1000"))
+    run.attacked(CLASSICAL, 0, 0.1, bits("1111"), bits("1110"), source=QUANTUM)
+    (transfer,) = board_of(run).transfers
+    assert transfer.models == ("line", "qubit")
+    means = {pair: score.mean for pair, score in transfer.entries.items()}
+    assert means == {
+        ("qubit", "qubit"): 0.5,
+        ("line", "line"): 0.25,
+        ("qubit", "line"): 0.75,
+        ("line", "qubit"): None,
+    }
+    assert transfer.entries["line", "qubit"].notes == (Note("missing", "no record", (0,)),)
+
+
+def certified(run: Run, seed: int, certifier: str, bound: float, sampled: float) -> None:
+    metrics = LipschitzMetrics(bound=bound, sampled_jacobian=sampled, points=9, scope="vector")
+    run.add("lipschitz", QUANTUM, seed, certifier=certifier, metrics=metrics)
+
+
+def test_lipschitz_bounds() -> None:
+    run = Run(n=4)
+    for seed, bound, sampled in ((0, 10.0, 2.0), (1, 12.0, 6.0)):
+        certified(run, seed, "loose", 2 * bound, sampled)
+        certified(run, seed, "tight", bound, sampled)
+    run.add("lipschitz", QUANTUM, 0, certifier="absent", status="skipped", reason="no solver")
+    row = row_of(board_of(run), QUANTUM)
+    assert [entry.certifier for entry in row.bounds] == ["absent", "loose", "tight"]
+    assert row.tightest is not None
+    assert (row.tightest.certifier, row.tightest.bound.mean) == ("tight", 11.0)
+    # 12 / 6 and not 11 / 6: a ratio compares a bound with the same weights.
+    assert (row.tightest.sampled.mean, row.tightest.slack) == (4.0, 2.0)
+    assert row.bounds[0].bound.notes[1] == Note("skipped", "no solver", (0,))
+
+
+@pytest.mark.parametrize(
+    ("budgets", "expected"),
+    [
+        ((0.05, 0.1, 0.2), 0.1),
+        ((0.3, 0.2, 0.4), 0.3),
+        ((0.1, 5, 6, 7), 0.1),
+        ((2, 1), 1),
+        ((), None),
+    ],
+)
+def test_ranking_eps(budgets: tuple[float, ...], expected: float | None) -> None:
+    assert ranking_eps(budgets) == expected
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"protocol": ProtocolRef(name="other", sha256=sha(1))}, "more than one protocol"),
+        ({"protocol": ProtocolRef(name="glyphs-linf-v1", sha256=sha(1))}, "more than one protocol"),
+        (
+            {
+                "dataset": DatasetRef(
+                    name="glyphs", version=1, sha256=sha("data"), split="test", n=20
+                )
+            },
+            "more than one number of images .* 20 test; 4 test",
+        ),
+        (
+            {"dataset": DatasetRef(name="glyphs", version=1, sha256=sha(1), split="test", n=4)},
+            "more than one data file",
+        ),
+        (
+            {"dataset": DatasetRef(name="digits", version=1, sha256=sha(1), split="test", n=4)},
+            "more than one data set",
+        ),
+        (
+            {"threat_model": ThreatModelRef(norm="l2", eps=0.1, box=None, goal="untargeted")},
+            "more than one threat model",
+        ),
+        (
+            {"target": reference(QUANTUM, 0).model_copy(update={"version": "9"})},
+            "more than one version of qubit",
+        ),
+        (
+            {"target": reference(QUANTUM, 0).model_copy(update={"parameters": 4})},
+            "more than one number of parameters of qubit",
+        ),
+        (
+            {"target": reference(QUANTUM, 0).model_copy(update={"weights_sha256": sha(1)})},
+            "more than one set of weights of qubit seed 0",
+        ),
+    ],
+)
+def test_records_that_do_not_belong_together(parts: dict[str, Any], message: str) -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"))
+    run.attacked(QUANTUM, 0, 0.2, bits("1111"), bits("1111"))
+    run.records[1] = run.records[1].model_copy(update=parts)
+    with pytest.raises(StoreError, match=message) as error:
+        board_of(run)
+    assert "\n" not in str(error.value)
+
+
+def test_two_results_for_one_question() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"))
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"), key=sha("again"), status="failed")
+    with pytest.raises(StoreError, match=r"two results for robust-accuracy of qubit by pgd at eps"):
+        board_of(run)
+
+
+def test_nothing_to_report() -> None:
+    with pytest.raises(StoreError, match="no records"):
+        board_of(Run())
+
+
+def test_side_files_that_contradict_their_record() -> None:
+    run = Run(n=4)
+    record = run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"))
+    run.columns[record.key]["adversarial_prediction"][0] += 1
+    with pytest.raises(StoreError, match=r"robust accuracy 0.5, which its 4 per-image outcomes"):
+        board_of(run)
+
+
+def test_side_files_without_a_column() -> None:
+    run = Run(n=4)
+    record = run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"))
+    del run.columns[record.key]["label"]
+    with pytest.raises(StoreError, match="label"):
+        board_of(run)
+
+
+def test_done_without_metrics() -> None:
+    run = Run(n=4)
+    run.add("training", QUANTUM, 0)
+    with pytest.raises(StoreError, match="TrainingMetrics"):
+        board_of(run)
+
+
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chance=st.randoms())
+def test_the_order_of_records_does_not_matter(chance: random.Random) -> None:
+    run = full_run(models=MODELS[-3:], seeds=(0, 1), attacks=("fgsm", "pgd"), n=12)
+    before = board_of(run)
+    chance.shuffle(run.records)
+    assert board_of(run) == before
