@@ -17,29 +17,25 @@ def distance(x_adv: Tensor, x: Tensor, norm: Norm) -> Tensor:
 def project(x_adv: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
     """A point near x_adv that lies in the ε-ball around x and in the box, exactly.
 
-    For ℓ∞ it is the nearest one. For ℓ2 the point is first clipped to the box and then pulled
-    towards x, which keeps it in the box whenever x is. Rounding never leaves the ball: what
-    floating point would put outside by a unit in the last place is moved inwards.
+    The point is clipped to the box and then pulled towards x, which keeps it in the box whenever x
+    is; for ℓ∞ that gives the nearest point. A coordinate that rounding would put outside goes to
+    the next number inwards.
 
     Args:
         x_adv: Points (n, features).
         x: Centres (n, features).
         threat: Norm, ε and box.
     """
+    inside = x_adv if threat.box is None else x_adv.clamp(*threat.box)
+    delta = inside.double() - x.double()
     if threat.norm == "linf":
-        inside = torch.clamp(x_adv - x, -threat.eps, threat.eps) + x
-        inside = _clip(inside, threat)
-        outside = (inside.double() - x.double()).abs() > threat.eps
-        return torch.where(outside, torch.nextafter(inside, x), inside)
-    inside = _clip(x_adv, threat)
-    for _ in range(3):
-        length = distance(inside, x, "l2")
-        if not bool((length > threat.eps).any()):
-            return inside
-        shrink = torch.where(length > threat.eps, threat.eps / length * (1 - 1e-7), 1.0)
-        inside = (x.double() + (inside.double() - x.double()) * shrink[:, None]).to(x.dtype)
-    # Budgets below the resolution of the pixels leave only the centre.
-    return torch.where((distance(inside, x, "l2") > threat.eps)[:, None], x, inside)
+        delta = delta.clamp(-threat.eps, threat.eps)
+    else:
+        length = torch.linalg.vector_norm(delta, dim=1, keepdim=True)
+        delta = torch.where(length > threat.eps, delta * (threat.eps / length * (1 - 1e-12)), delta)
+    point = (x.double() + delta).to(x.dtype)
+    rounded_out = (point.double() - x.double()).abs() > delta.abs()
+    return torch.where(rounded_out, torch.nextafter(point, x), point)
 
 
 def random_start(x: Tensor, threat: ThreatModel, generator: torch.Generator) -> Tensor:
@@ -60,7 +56,3 @@ def ascent_direction(gradient: Tensor, norm: Norm) -> Tensor:
     length = torch.linalg.vector_norm(gradient, dim=1, keepdim=True)
     unit: Tensor = gradient / length.clamp_min(torch.finfo(gradient.dtype).tiny)
     return unit
-
-
-def _clip(x: Tensor, threat: ThreatModel) -> Tensor:
-    return x if threat.box is None else x.clamp(*threat.box)

@@ -15,30 +15,28 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
+from functools import cache
 
 import numpy as np
 from numba import njit
+from numba.core import event
 
 from qbench.circuits import lanes, rotations
 from qbench.circuits.lanes import LANE_BYTES
 
 _density, _cotangent = rotations.add_density, rotations.write_cotangent
+_taint = rotations.add_taint
+_phase, _shears, _product = rotations.write_phase, rotations.write_shears, rotations.write_product
 _collect2, _collect3 = rotations.collect(2), rotations.collect(3)
 
 
 @njit
 def _aligned(size, like):
-    """An array of zeros that vector loads and stores may use."""
+    """An array of zeros, of the type of `like`, that vector loads and stores may use."""
     step = LANE_BYTES // like.itemsize
     buffer = np.zeros(size + step, like.dtype)
     start = (-(buffer.ctypes.data // like.itemsize)) % step
     return buffer[start : start + size]
-
-
-@njit
-def _spread(i, shift, bits):
-    """The index i with `bits` zero bits inserted at bit `shift`."""
-    return ((i >> shift) << (shift + bits)) | (i & ((1 << shift) - 1))
 
 
 @njit
@@ -50,31 +48,21 @@ def _places(ones, step, places):
 
 
 def _sweep(two, three):
-    """One layer: a step for every group of qubits and every set of amplitudes the group mixes.
-
-    Groups that form a section finish one part of the state, small enough for the cache, before the
-    next. Each step is told where the following one starts, to fetch that early.
-    """
+    """One layer: a step for every group of 2 or 3 qubits and every set of amplitudes it mixes."""
 
     @njit
-    def sweep(psi, lam, sums, table, groups, sections, places, lanes):
+    def sweep(psi, lam, sums, table, groups, places, lanes):
         offsets = np.empty(8, np.int64)
-        for section in range(len(sections)):
-            low, bits = sections[section, 0], sections[section, 1]
-            for part in range(places.size >> bits):
-                start = places[_spread(part, low, bits)]
-                for group in range(sections[section, 2], sections[section, 3]):
-                    shift, k, at = groups[group, 0], groups[group, 1], groups[group, 2] * lanes
-                    for i in range(1 << k):
-                        offsets[i] = places[i << shift]
-                    steps, base = 1 << (bits - k), start
-                    for i in range(steps):
-                        here = base
-                        base = start ^ places[_spread((i + 1) % steps, shift - low, k) << low]
-                        if k == 3:
-                            three(psi, lam, sums, here, base, offsets, table, at)
-                        else:
-                            two(psi, lam, sums, here, base, offsets, table, at)
+        for group in range(len(groups)):
+            shift, k, at = groups[group, 0], groups[group, 1], groups[group, 2] * lanes
+            for i in range(1 << k):
+                offsets[i] = places[i << shift]
+            for i in range(places.size >> k):
+                base = places[((i >> shift) << (shift + k)) | (i & ((1 << shift) - 1))]
+                if k == 3:
+                    three(psi, lam, sums, base, offsets, table, at)
+                else:
+                    two(psi, lam, sums, base, offsets, table, at)
 
     return sweep
 
@@ -85,13 +73,23 @@ _adjoint = _sweep(rotations.adjoint(2), rotations.adjoint(3))
 
 
 @njit
+def _collect(sums, groups, radians, place, lanes):
+    """Writes one layer's angle gradients."""
+    for group in range(len(groups)):
+        if groups[group, 1] == 3:
+            _collect3(sums, groups[group, 2] * lanes, radians, place)
+        else:
+            _collect2(sums, groups[group, 2] * lanes, radians, place)
+        place += 3 * groups[group, 1] * lanes
+
+
+@njit
 def _gather(source, first, lanes, target):
-    """Copies rows of samples into lanes; a lone row serves all, lanes past the last row stay zero."""
+    """Copies rows of samples into lanes; a lone row serves all, lanes past the last row get 0."""
     for lane in range(lanes):
         row = 0 if len(source) == 1 else first + lane
-        if row < len(source):
-            for i in range(source.shape[1]):
-                target[i * lanes + lane] = source[row, i]
+        for i in range(source.shape[1]):
+            target[i * lanes + lane] = source[row, i] if row < len(source) else 0
 
 
 @njit
@@ -103,93 +101,100 @@ def _scatter(source, first, lanes, target):
 
 
 @njit
-def _prepare(angles, groups, qubits, per_layer, lanes, table, taint):
-    """Fills the table of all layers; `taint` becomes NaN for samples with an angle that is not finite."""
+def _prepare(radians, groups, qubits, lanes, table, taint):
+    """Fills the table of every layer; `taint` gets NaN where an angle of the sample is not finite.
+
+    A NaN phase alone would leave the amplitudes it does not multiply as they are.
+    """
     taint[:] = 0
-    for i in range(0, angles.size, lanes):
-        for lane in range(lanes):
-            taint[lane] += angles[i + lane] * 0
-    for layer in range(angles.size // (3 * qubits * lanes)):
-        first = layer * qubits * 3 * lanes
+    for i in range(0, radians.size, lanes):
+        _taint(radians, i, taint)
+    for layer in range(len(table)):
+        angle = layer * qubits * 3 * lanes
         for group in range(len(groups)):
-            k, at = groups[group, 1], (layer * per_layer + groups[group, 2]) * lanes
+            k, at = groups[group, 1], groups[group, 2] * lanes
+            phi, omega = at + 2 * k * lanes, at + (2 * k + (2 << k)) * lanes
             for qubit in range(k):
-                rotations.write_shears(angles, first + lanes, table, at + 2 * qubit * lanes)
-                for phases, angle in ((2 * k, 0), (2 * k + (2 << k), 2)):
-                    place = at + (phases + (2 << (k - 1 - qubit))) * lanes
-                    rotations.write_phase(angles, first + angle * lanes, table, place)
-                first += 3 * lanes
-            for phases in (2 * k, 2 * k + (2 << k)):
+                one = (2 << (k - 1 - qubit)) * lanes
+                _shears(radians, angle + lanes, table[layer], at + 2 * qubit * lanes)
+                _phase(radians, angle, table[layer], phi + one)
+                _phase(radians, angle + 2 * lanes, table[layer], omega + one)
+                angle += 3 * lanes
+            for first in (phi, omega):
                 for i in range(3, 1 << k):
-                    if i & (i - 1):
-                        low, rest = at + (phases + 2 * (i & -i)) * lanes, at + (phases + 2 * (i & (i - 1))) * lanes
-                        rotations.write_product(table, rest, low, at + (phases + 2 * i) * lanes)
+                    low = i & -i
+                    if i != low:
+                        left, right = first + 2 * (i ^ low) * lanes, first + 2 * low * lanes
+                        _product(table[layer], left, right, first + 2 * i * lanes)
+
+
+def _cached(function):
+    try:
+        return njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # no folder to write to: compiled anew in each process
+        return njit(nogil=True)(function)
 
 
 def _compile(sources):
-    """The two entry points. `sources` is in their closure, so that the disk cache notices changes."""
+    """The two entry points.
 
-    @njit(cache=True, nogil=True)
-    def forward(angles, state, ones, groups, sections, outcomes, psi, out, first, last):
+    `sources` is in their closure because numba's disk cache would miss changes of other files.
+    """
+
+    @_cached
+    def forward(angles, state, ones, groups, outcomes, psi, out, first, last):
         """Runs blocks first..last-1: final states into `psi`, probabilities into `out`.
 
-        `psi` has one row per block, or a single row that every block overwrites.
+        `psi` has one row per block, or a single row that each block overwrites. A `state` without
+        rows stands for |0...0>.
         """
         sources  # noqa: B018
-        lanes = LANE_BYTES // psi.itemsize
-        layers, qubits = len(ones) - 1, ones.shape[1]
-        per_layer = groups[-1, 2] + 2 * groups[-1, 1] + (4 << groups[-1, 1])
+        lanes, layers, qubits = LANE_BYTES // psi.itemsize, len(ones) - 1, ones.shape[1]
+        vectors = groups[-1, 2] + 2 * groups[-1, 1] + (4 << groups[-1, 1])
         radians = _aligned(angles.shape[1] * lanes, psi)
-        table = _aligned(layers * per_layer * lanes, psi)
-        taint = np.empty(lanes, psi.dtype)
-        amplitudes = _aligned(outcomes.size * lanes, psi)
-        wide = _aligned(out.shape[1] * lanes, np.empty(0, np.float64))
+        table = _aligned(layers * vectors * lanes, psi).reshape(layers, vectors * lanes)
+        taint = _aligned(lanes, psi)
+        amplitudes = np.zeros(state.shape[1] * lanes, psi.dtype)
+        density = _aligned(out.shape[1] * lanes, np.empty(0, np.float64))
         places = np.zeros(outcomes.size, np.int64)
         for block in range(first, last):
             current = psi[(block - first) % len(psi)]
             if block == first or len(angles) > 1:
                 _gather(angles, block * lanes, lanes, radians)
-                _prepare(radians, groups, qubits, per_layer, lanes, table, taint)
+                _prepare(radians, groups, qubits, lanes, table, taint)
             current[:] = 0
-            _places(ones[0], 2 * lanes, places)
+            current[:lanes] = 1
             if len(state):
-                amplitudes[:] = 0
+                _places(ones[0], 2 * lanes, places)
                 _gather(state, block * lanes, lanes, amplitudes)
-                for i in range(outcomes.size):
-                    for lane in range(lanes):
-                        current[places[i] + lane] = amplitudes[i * lanes + lane]
-            else:
-                current[:lanes] = 1
+                for i in range(amplitudes.size):
+                    current[places[i // lanes] + i % lanes] = amplitudes[i]
             for layer in range(layers):
                 _places(ones[layer], 2 * lanes, places)
-                part = table[layer * per_layer * lanes : (layer + 1) * per_layer * lanes]
-                _advance(current, current, current, part, groups, sections, places, lanes)
+                _advance(current, current, current, table[layer], groups, places, lanes)
             _places(ones[layers], 2 * lanes, places)
-            for i in range(wide.size):
-                wide[i] = taint[i % lanes]
+            for i in range(density.size):
+                density[i] = taint[i % lanes]
             for i in range(outcomes.size):
-                _density(current, places[i], wide, outcomes[i] * lanes)
-            _scatter(wide, block * lanes, lanes, out)
+                _density(current, places[i], density, outcomes[i] * lanes)
+            _scatter(density, block * lanes, lanes, out)
 
-    @njit(cache=True, nogil=True)
-    def backward(angles, ones, groups, sections, outcomes, psi, cotangent, by_angle, by_state, first, last):
-        """Undoes blocks first..last-1 from their final states, writing the gradients that have rows."""
+    @_cached
+    def backward(angles, ones, groups, outcomes, psi, cotangent, by_angle, by_state, first, last):
+        """Undoes blocks first..last-1 from their final states; writes the gradients that have rows."""
         sources  # noqa: B018
-        lanes = LANE_BYTES // psi.itemsize
-        layers, qubits = len(ones) - 1, ones.shape[1]
-        per_layer = groups[-1, 2] + 2 * groups[-1, 1] + (4 << groups[-1, 1])
+        lanes, layers, qubits = LANE_BYTES // psi.itemsize, len(ones) - 1, ones.shape[1]
+        vectors = groups[-1, 2] + 2 * groups[-1, 1] + (4 << groups[-1, 1])
         radians = _aligned(angles.shape[1] * lanes, psi)
-        table = _aligned(layers * per_layer * lanes, psi)
-        sums = _aligned(per_layer * lanes, psi)
-        taint = np.empty(lanes, psi.dtype)
+        table = _aligned(layers * vectors * lanes, psi).reshape(layers, vectors * lanes)
+        sums, taint = _aligned(vectors * lanes, psi), _aligned(lanes, psi)
         weights = _aligned(cotangent.shape[1] * lanes, psi)
         right, left = _aligned(psi.shape[1], psi), _aligned(psi.shape[1], psi)
         places = np.zeros(outcomes.size, np.int64)
         for block in range(first, last):
             if block == first or len(angles) > 1:
                 _gather(angles, block * lanes, lanes, radians)
-                _prepare(radians, groups, qubits, per_layer, lanes, table, taint)
-            weights[:] = 0
+                _prepare(radians, groups, qubits, lanes, table, taint)
             _gather(cotangent, block * lanes, lanes, weights)
             for i in range(weights.size):
                 weights[i] += taint[i % lanes]
@@ -199,24 +204,15 @@ def _compile(sources):
                 _cotangent(right, places[i], weights, outcomes[i] * lanes, left)
             for layer in range(layers - 1, -1, -1):
                 _places(ones[layer], 2 * lanes, places)
-                part = table[layer * per_layer * lanes : (layer + 1) * per_layer * lanes]
-                if len(by_angle) == 0:
-                    _retreat(left, left, left, part, groups, sections, places, lanes)
-                    continue
-                sums[:] = 0
-                _adjoint(right, left, sums, part, groups, sections, places, lanes)
-                place = layer * qubits * 3 * lanes
-                for group in range(len(groups)):
-                    k, at = groups[group, 1], groups[group, 2] * lanes
-                    if k == 3:
-                        _collect3(sums, at, radians, place)
-                    else:
-                        _collect2(sums, at, radians, place)
-                    place += 3 * k * lanes
+                if len(by_angle):
+                    sums[:] = 0
+                    _adjoint(right, left, sums, table[layer], groups, places, lanes)
+                    _collect(sums, groups, radians, layer * qubits * 3 * lanes, lanes)
+                else:
+                    _retreat(left, left, left, table[layer], groups, places, lanes)
             if len(by_angle):
                 _scatter(radians, block * lanes, lanes, by_angle)
             if len(by_state):
-                _places(ones[0], 2 * lanes, places)
                 for lane in range(min(lanes, len(by_state) - block * lanes)):
                     for i in range(outcomes.size):
                         by_state[block * lanes + lane, i] = 2 * left[places[i] + lane]
@@ -224,5 +220,23 @@ def _compile(sources):
     return forward, backward
 
 
-_digest = hashlib.sha256("".join(map(inspect.getsource, (lanes, rotations))).encode())
-forward, backward = _compile(_digest.hexdigest())
+class _Announcement(event.Listener):
+    """Says that a compilation is under way, so that it does not look like a hang."""
+
+    def on_start(self, event):
+        if event.data["dispatcher"] in (forward, backward):
+            _announce(str(event.data["args"][0].dtype))
+
+    def on_end(self, event):
+        pass
+
+
+@cache
+def _announce(precision):
+    text = "compiling the circuit kernel for %s, once per machine (about 10 s)"
+    logging.getLogger("qbench").info(text, precision)
+
+
+_sources = "".join(inspect.getsource(module) for module in (lanes, rotations))
+forward, backward = _compile(hashlib.sha256(_sources.encode()).hexdigest())
+event.register("numba:compile", _Announcement())

@@ -21,6 +21,7 @@ from numba.extending import intrinsic
 
 LANE_BYTES = 64 if llvmlite.binding.get_host_cpu_features().get("avx512f") else 32
 INT = ir.IntType(64)
+START = INT(0)
 FUSED = ("contract",)  # a product and a sum may become one instruction; NaN and inf stay honest
 
 
@@ -89,22 +90,13 @@ class Memory:
             value = self.builder.fptrunc(value, self.vector)
         self.builder.store(value, self._pointer(at, vectors), align=LANE_BYTES)
 
-    def fetch(self, at):
-        """Asks for an amplitude (two vectors) ahead of its use."""
-        byte, flag = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte, flag, flag, flag])
-        function = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        for part in range(2):
-            where = self.builder.bitcast(self._pointer(at, part), byte)
-            self.builder.call(function, [where, flag(int(__import__("os").environ.get("RW","0"))), flag(3), flag(1)])
-
     def item(self, index):
         """One number of an index array."""
         return self.builder.load(self.builder.gep(self.data, [INT(index)]))
 
 
 def vectorised(body):
-    """A numba function from `body(builder, *arguments)`: arrays arrive as `Memory`, integers as values.
+    """A numba function from `body(builder, *arguments)`: arrays become `Memory`, integers values.
 
     The first argument is an array whose precision fixes the number of lanes.
     """
@@ -114,13 +106,13 @@ def vectorised(body):
         lanes = LANE_BYTES * 8 // arguments[0].dtype.bitwidth
 
         def generate(context, builder, signature, values):
-            body(
-                builder,
-                *(
-                    Memory(context, builder, kind, value, lanes) if isinstance(kind, types.Array) else value
-                    for kind, value in zip(signature.args, values, strict=True)
-                ),
-            )
+            wrapped = [
+                Memory(context, builder, kind, value, lanes)
+                if isinstance(kind, types.Array)
+                else value
+                for kind, value in zip(signature.args, values, strict=True)
+            ]
+            body(builder, *wrapped)
             return context.get_dummy_value()
 
         return types.void(*arguments), generate

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 
-from qbench.circuits.lanes import vectorised
+from qbench.circuits.lanes import START, vectorised
 
 SIN = (-1 / 6, 8.33333333332248946124e-3, -1.98412698298579493134e-4, 2.75573137070700676789e-6,
        -2.50507602534068634195e-8, 1.58969099521155010221e-10)  # fmt: skip
@@ -40,6 +40,13 @@ def _cos_sin(x):
     middle, minus = (quadrant - x.like(1.5)).call("fabs"), x.like(-1.0)
     cos = middle.choose("<", 1.0, cos * minus, cos)
     return cos, quadrant.choose(">=", 2.0, sin * minus, sin)
+
+
+@vectorised
+def add_taint(builder, angles, angle, taint):
+    """Adds 0 to the lanes where the angle is finite, NaN to the others."""
+    x = angles.load(angle)
+    taint.store(taint.load(START) + x * x.like(0.0), START)
 
 
 @vectorised
@@ -85,23 +92,20 @@ def write_cotangent(builder, psi, at, cotangent, outcome, lam):
         lam.store(weight * psi.load(at, part), at, part)
 
 
-import os
-PF=int(os.environ.get("PF","1"))
 class _State:
     """The 2^k amplitudes of one state that a group of k qubits mixes, in registers."""
 
-    def __init__(self, memory, base, following, offsets, size):
+    def __init__(self, memory, base, offsets, size):
         self.memory = memory
         self.at = [memory.builder.xor(base, offsets.item(i)) for i in range(size)]
-        for i in range(size if PF else 0):
-            memory.fetch(memory.builder.xor(following, offsets.item(i)))
-        self.re = [memory.load(at) for at in self.at]
-        self.im = [memory.load(at, 1) for at in self.at]
+        self.re, self.im = [None] * size, [None] * size
 
-    def store(self):
-        for at, re, im in zip(self.at, self.re, self.im, strict=True):
-            self.memory.store(re, at)
-            self.memory.store(im, at, 1)
+    def load(self, i):
+        self.re[i], self.im[i] = self.memory.load(self.at[i]), self.memory.load(self.at[i], 1)
+
+    def store(self, i):
+        self.memory.store(self.re[i], self.at[i])
+        self.memory.store(self.im[i], self.at[i], 1)
 
     def phase(self, i, cos, sin, inverse):
         re, im = self.re[i], self.im[i]
@@ -110,51 +114,55 @@ class _State:
         else:
             self.re[i], self.im[i] = re * cos - im * sin, im * cos + re * sin
 
-    def turn(self, bit, tan, sin, inverse):
-        for part in (self.re, self.im):
-            for i, j in _pairs(len(part), bit):
-                a, b = part[i], part[j]
-                if inverse:
-                    a = a + tan * b
-                    b = b - sin * a
-                    a = a + tan * b
-                else:
-                    a = a - tan * b
-                    b = b + sin * a
-                    a = a - tan * b
-                part[i], part[j] = a, b
-
 
 def _pairs(size, bit):
     return [(i, i | bit) for i in range(size) if not i & bit]
 
 
-def _turns(states, table, at, k, inverse):
+def _turn(part, k, table, at, inverse):
+    """Turns the real or the imaginary parts about Y by the angles θ of the k qubits."""
     for qubit in range(k):
         tan, sin = table.load(at, 2 * qubit), table.load(at, 2 * qubit + 1)
-        for state in states:
-            state.turn(1 << (k - 1 - qubit), tan, sin, inverse)
+        for i, j in _pairs(2**k, 1 << (k - 1 - qubit)):
+            a, b = part[i], part[j]
+            if inverse:
+                a = a + tan * b
+                b = b - sin * a
+                a = a + tan * b
+            else:
+                a = a - tan * b
+                b = b + sin * a
+                a = a - tan * b
+            part[i], part[j] = a, b
 
 
-def _phases(states, table, at, first, inverse):
-    for i in range(1, len(states[0].at)):  # the phase of basis state 0 is 1
-        cos, sin = table.load(at, first + 2 * i), table.load(at, first + 2 * i + 1)
-        for state in states:
-            state.phase(i, cos, sin, inverse)
+# Below, each amplitude is loaded and stored next to its phase, and real and imaginary parts are
+# turned one after the other: with everything loaded first, the registers would not suffice.
 
 
 def apply(k, inverse):
     """Rotates the state in `psi` (or, inverse, undoes it); the other state is left alone."""
     size = 2**k
     phi, omega = 2 * k, 2 * k + 2 * size
+    before, after = (omega, phi) if inverse else (phi, omega)
 
     @vectorised
-    def body(builder, psi, lam, sums, base, following, offsets, table, at):
-        states = [_State(psi, base, following, offsets, size)]
-        _phases(states, table, at, omega if inverse else phi, inverse)
-        _turns(states, table, at, k, inverse)
-        _phases(states, table, at, phi if inverse else omega, inverse)
-        states[0].store()
+    def body(builder, psi, lam, sums, base, offsets, table, at):
+        state = _State(psi, base, offsets, size)
+
+        def phase(i, first):
+            if i:  # the phase of basis state 0 is 1
+                cos, sin = table.load(at, first + 2 * i), table.load(at, first + 2 * i + 1)
+                state.phase(i, cos, sin, inverse)
+
+        for i in range(size):
+            state.load(i)
+            phase(i, before)
+        for part in (state.re, state.im):
+            _turn(part, k, table, at, inverse)
+        for i in range(size):
+            phase(i, after)
+            state.store(i)
 
     return body
 
@@ -162,29 +170,38 @@ def apply(k, inverse):
 def adjoint(k):
     """Undoes the rotations on ψ and λ and adds up what the gradients of their angles are made of."""
     size = 2**k
+    phi, omega = 2 * k, 2 * k + 2 * size
 
     @vectorised
-    def body(builder, psi, lam, sums, base, following, offsets, table, at):
-        right, left = _State(psi, base, following, offsets, size), _State(lam, base, following, offsets, size)
+    def body(builder, psi, lam, sums, base, offsets, table, at):
+        right, left = _State(psi, base, offsets, size), _State(lam, base, offsets, size)
 
-        def add_phase_sums(first):
-            for i in range(1, size):  # Im(λ* ψ), which the phases themselves do not change
-                imaginary = left.im[i] * right.re[i] - left.re[i] * right.im[i]
-                sums.store(sums.load(at, first + 2 * i) + imaginary, at, first + 2 * i)
+        def add(value, vectors):
+            sums.store(sums.load(at, vectors) + value, at, vectors)
 
-        add_phase_sums(2 * k + 2 * size)
-        _phases([right, left], table, at, 2 * k + 2 * size, inverse=True)
-        _turns([right, left], table, at, k, inverse=True)
-        for qubit in range(k):
-            total = sums.load(at, 2 * qubit)
-            for x, y in ((right.re, left.re), (right.im, left.im)):
+        def phase(i, first):
+            if i:
+                add(left.im[i] * right.re[i] - left.re[i] * right.im[i], first + 2 * i)
+                cos, sin = table.load(at, first + 2 * i), table.load(at, first + 2 * i + 1)
+                right.phase(i, cos, sin, inverse=True)
+                left.phase(i, cos, sin, inverse=True)
+
+        for i in range(size):
+            right.load(i)
+            left.load(i)
+            phase(i, omega)
+        for x, y in ((right.re, left.re), (right.im, left.im)):
+            _turn(y, k, table, at, inverse=True)
+            _turn(x, k, table, at, inverse=True)
+            for qubit in range(k):
+                total = sums.load(at, 2 * qubit)
                 for i, j in _pairs(size, 1 << (k - 1 - qubit)):
                     total = total + y[j] * x[i] - y[i] * x[j]
-            sums.store(total, at, 2 * qubit)
-        add_phase_sums(2 * k)
-        _phases([right, left], table, at, 2 * k, inverse=True)
-        right.store()
-        left.store()
+                sums.store(total, at, 2 * qubit)
+        for i in range(size):
+            phase(i, phi)
+            right.store(i)
+            left.store(i)
 
     return body
 

@@ -45,12 +45,14 @@ def test_three_weights_of_one_gate_count_as_their_2_norm_and_gates_add_up() -> N
     assert CircuitBound()(model).lipschitz == pytest.approx(7 + 5, rel=1e-9)
 
 
-def test_a_gate_that_reads_one_feature_twice_is_as_steep_as_the_sum_of_its_weights() -> None:
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_gate_that_reads_one_feature_twice_is_as_steep_as_its_weights_summed(sign) -> None:
     # A Bell pair takes the phase of RZ(x) twice in one gate; half a turn later ⟨Z_1⟩ = ±cos(2x).
     model = _blank(qubits=2, layers=3, classes=2, features=1)
     with torch.no_grad():
         model.theta[0, 1, 1] = math.pi / 2
-        model.w[1, 1, 0] = model.w[1, 1, 2] = 1.0
+        model.w[1, 1, 0], model.w[1, 1, 2] = 1.0, sign
+        model.theta[1, 1, 1] = 0 if sign > 0 else math.pi  # RZ(x) RY(π) RZ(-x) = RZ(2x) RY(π)
         model.theta[2, 0, 1] = math.pi / 2
     line = torch.linspace(0, math.pi, 181, dtype=torch.float64)[:, None]
     slope = largest_jacobian_norm(model, line, "score")
