@@ -1,4 +1,4 @@
-"""The compiled loops of the `statevector` engine: forward and adjoint passes over blocks of samples.
+"""The compiled loops of the `statevector` engine: forward and adjoint passes over the samples.
 
 A block is as many samples as a vector register has lanes. Its state is a flat array of 2^n
 amplitudes, each a vector of real and a vector of imaginary parts.
@@ -181,7 +181,7 @@ def _compile(sources):
 
     @_cached
     def backward(angles, ones, groups, outcomes, psi, cotangent, by_angle, by_state, first, last):
-        """Undoes blocks first..last-1 from their final states; writes the gradients that have rows."""
+        """Undoes blocks first..last-1 of final states; writes the gradients that have rows."""
         sources  # noqa: B018
         lanes, layers, qubits = LANE_BYTES // psi.itemsize, len(ones) - 1, ones.shape[1]
         vectors = groups[-1, 2] + 2 * groups[-1, 1] + (4 << groups[-1, 1])

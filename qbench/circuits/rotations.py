@@ -19,17 +19,30 @@ import math
 
 from qbench.circuits.lanes import START, vectorised
 
-SIN = (-1 / 6, 8.33333333332248946124e-3, -1.98412698298579493134e-4, 2.75573137070700676789e-6,
-       -2.50507602534068634195e-8, 1.58969099521155010221e-10)  # fmt: skip
-COS = (4.16666666666666019037e-2, -1.38888888888741095749e-3, 2.48015872894767294178e-5,
-       -2.75573143513906633035e-7, 2.08757232129817482790e-9, -1.13596475577881948265e-11)  # fmt: skip
+SIN = (
+    -1.66666666666666324348e-1,
+    8.33333333332248946124e-3,
+    -1.98412698298579493134e-4,
+    2.75573137070700676789e-6,
+    -2.50507602534068634195e-8,
+    1.58969099521155010221e-10,
+)
+COS = (
+    4.16666666666666019037e-2,
+    -1.38888888888741095749e-3,
+    2.48015872894767294178e-5,
+    -2.75573143513906633035e-7,
+    2.08757232129817482790e-9,
+    -1.13596475577881948265e-11,
+)
+TURN = 1.5707963267948966, 6.123233995736766e-17  # π/2 as a sum of two numbers
 
 
 def _cos_sin(x):
     """Cosine and sine in float64 (reduction by Cody and Waite, polynomials of fdlibm)."""
     turns = (x * x.like(2 / math.pi)).call("rint")
-    x = turns.call("fma", x.like(-math.pi / 2), x)
-    x = turns.call("fma", x.like(-6.123233995736766e-17), x)
+    for part in TURN:
+        x = turns.call("fma", x.like(-part), x)
     z, sin, cos = x * x, x.like(SIN[-1]), x.like(COS[-1])
     for a, b in zip(SIN[-2::-1], COS[-2::-1], strict=True):
         sin, cos = sin * z + x.like(a), cos * z + x.like(b)
@@ -168,7 +181,7 @@ def apply(k, inverse):
 
 
 def adjoint(k):
-    """Undoes the rotations on ψ and λ and adds up what the gradients of their angles are made of."""
+    """Undoes the rotations on ψ and λ and adds up what their angles' gradients are made of."""
     size = 2**k
     phi, omega = 2 * k, 2 * k + 2 * size
 

@@ -41,6 +41,15 @@ def test_listing_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_pairs_are_tighter_than_neurons_through_the_specs() -> None:
+    network = MODELS["sine-network"].resolve()()
+    bounds = {
+        name: SPECS[name].resolve()(**SPECS[name].params)(network).lipschitz
+        for name in ("lipsdp-neuron", "lipsdp-pair")
+    }
+    assert bounds["lipsdp-pair"] < 0.95 * bounds["lipsdp-neuron"]
+
+
 @pytest.mark.parametrize("name", SPECS)
 @pytest.mark.parametrize("structure", MODELS)
 def test_a_certifier_covers_its_structures_and_no_other(name: str, structure: str) -> None:

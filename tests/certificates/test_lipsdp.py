@@ -146,7 +146,7 @@ def test_a_solver_that_stops_early_gives_no_bound(paired: bool) -> None:
     assert "\n" not in str(raised.value)
 
 
-def test_a_solver_that_fails_or_answers_nonsense_gives_no_bound(monkeypatch) -> None:
+def test_a_solver_that_fails_gives_no_bound(monkeypatch) -> None:
     rows, blocks = units(*_random(0, 3, 5), paired=True)
 
     def fails(problem, **_) -> None:
@@ -157,9 +157,14 @@ def test_a_solver_that_fails_or_answers_nonsense_gives_no_bound(monkeypatch) -> 
         solve(rows, blocks, 200)
     assert "\n" not in str(raised.value)
 
+
+@pytest.mark.parametrize("answer", [math.nan, math.inf, 0.0, -1.0])
+def test_a_solver_that_answers_nonsense_gives_no_bound(monkeypatch, answer: float) -> None:
+    rows, blocks = units(*_random(0, 3, 5), paired=True)
+
     def nonsense(problem, **_) -> None:
         for variable in problem.variables():
-            variable.save_value(np.full(variable.shape, math.nan))
+            variable.save_value(np.full(variable.shape, answer))
         problem._status = "optimal"
 
     monkeypatch.setattr(cp.Problem, "solve", nonsense)
@@ -172,6 +177,7 @@ def test_a_solver_that_fails_or_answers_nonsense_gives_no_bound(monkeypatch) -> 
 def test_uneven_and_dependent_frequencies_are_solved(seed: int, paired: bool) -> None:
     # Weights that span several decades, a frequency given twice and one given almost twice.
     w, s, c = _random(seed, 24, 64, spread=3.0)
+    s, c = 1e3 * s, 1e-3 * c
     w[1], w[2] = w[0], w[0] * (1 + 1e-9)
     rows, blocks = units(w, s, c, paired)
     d, status = solve(rows, blocks, 200)

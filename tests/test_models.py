@@ -1,0 +1,185 @@
+"""The zoo's models are exactly those of PROTOCOL: PennyLane, formulas and published checkpoints."""
+
+import numpy as np
+import pennylane as qml
+import pytest
+import torch
+from PIL import Image
+from qbench_classical.models import ConvNet, Fourier
+from qbench_quantum.models import Amplitude, ReUpload
+from torch.nn.functional import cross_entropy
+
+import qbench
+from qbench.circuits.torch_engine import TorchEngine
+from qbench.errors import DataError, WeightsError
+
+MODELS = {"reup": ReUpload, "amplitude": Amplitude, "convnet": ConvNet, "fourier": Fourier}
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("reup", 1536), ("amplitude", 768), ("convnet", 1024), ("fourier", 8448)]
+)
+def test_parameter_counts(name, count):
+    assert sum(p.numel() for p in MODELS[name]().parameters()) == count
+
+
+@pytest.mark.parametrize("name", ["reup", "amplitude"])
+def test_quantum_parameters_start_small_and_positive(name):
+    for parameter in MODELS[name]().parameters():
+        assert 0 <= parameter.min() < 1e-3 < 9e-3 < parameter.max() < 0.01
+
+
+@qml.qnode(qml.device("default.qubit", wires=8), interface="torch", diff_method="backprop")
+def pennylane_circuit(angles, state=None):
+    if state is not None:
+        qml.AmplitudeEmbedding(state, wires=range(8))
+    qml.StronglyEntanglingLayers(angles, wires=range(8))
+    return [qml.expval(qml.PauliZ(k)) for k in range(4)]
+
+
+def pennylane_reup(model, x):
+    angles = model.w * x.repeat(1, 3).reshape(-1, 32, 8, 3) + model.theta
+    return torch.stack([torch.stack(pennylane_circuit(one)) for one in angles])
+
+
+def pennylane_amplitude(model, x):
+    states = x / x.norm(dim=1, keepdim=True)
+    return torch.stack([torch.stack(pennylane_circuit(model.theta, one)) for one in states])
+
+
+@pytest.mark.parametrize(
+    ("build", "reference"), [(ReUpload, pennylane_reup), (Amplitude, pennylane_amplitude)]
+)
+def test_circuits_agree_with_pennylane_in_values_and_all_gradients(build, reference):
+    torch.manual_seed(0)
+    model = build(engine=TorchEngine()).double()
+    for parameter in model.parameters():
+        torch.nn.init.uniform_(parameter, -3, 3)
+    x = torch.rand(2, 256, dtype=torch.float64, requires_grad=True)
+    weights = torch.randn(2, 4, dtype=torch.float64)
+    ours, theirs = model(x), reference(model, x)
+    torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=0)
+    leaves = [x, *model.parameters()]
+    our_gradients = torch.autograd.grad((ours * weights).sum(), leaves)
+    their_gradients = torch.autograd.grad((theirs * weights).sum(), leaves)
+    for a, b in zip(our_gradients, their_gradients, strict=True):
+        assert b.abs().max() > 1e-3
+        torch.testing.assert_close(a, b, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("build", [ReUpload, Amplitude])
+def test_the_default_engine_agrees_with_the_reference(build):
+    torch.manual_seed(0)
+    fast = build()
+    for parameter in fast.parameters():
+        torch.nn.init.uniform_(parameter, -3, 3)
+    exact = build(engine=TorchEngine()).double()
+    exact.load_state_dict(fast.state_dict())
+    x = torch.rand(7, 256, requires_grad=True)
+    x64 = x.detach().double().requires_grad_()
+    ours, reference = fast(x), exact(x64)
+    torch.testing.assert_close(ours.double(), reference, atol=2e-6, rtol=0)
+    (gradient,) = torch.autograd.grad(ours[:, 1].sum(), x)
+    (expected,) = torch.autograd.grad(reference[:, 1].sum(), x64)
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(gradient.double(), expected, atol=1e-5 * scale, rtol=0)
+
+
+def test_the_regulariser_is_the_papers():
+    model = ReUpload()
+    expected = sum((w / 2) ** 2 for w in model.w.detach().double().flatten().tolist())
+    assert model.regularisation().item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_all_zero_image_has_no_amplitude_encoding():
+    x = torch.rand(3, 256)
+    x[1] = 0
+    with pytest.raises(DataError, match="image 1 is all zero"):
+        Amplitude()(x)
+    x[1] = torch.nan
+    with pytest.raises(DataError, match="image 1"):
+        Amplitude()(x)
+
+
+def test_the_convnet_by_hand():
+    model = ConvNet()
+    x = torch.rand(1, 256)
+    image, kernel = x.view(16, 16), model.conv.weight[2, 0]
+    # one unit: channel 2, pooled over rows 4-5 and columns 6-7
+    conv = [(image[r : r + 5, c : c + 5] * kernel).sum() for r in (4, 5) for c in (6, 7)]
+    unit = torch.relu(torch.stack(conv) + model.conv.bias[2]).max()
+    pooled = model.pool(torch.relu(model.conv(x.view(1, 1, 16, 16))))
+    torch.testing.assert_close(pooled[0, 2, 2, 3], unit)
+    torch.testing.assert_close(model(x), model.linear(pooled.flatten(1)))
+
+
+def test_the_fourier_network_by_hand():
+    model, x = Fourier(), torch.rand(5, 256)
+    z = x @ model.frequencies.weight.T
+    expected = torch.sin(z) @ model.sine.weight.T + torch.cos(z) @ model.cosine.weight.T
+    torch.testing.assert_close(model(x), expected)
+
+
+@pytest.fixture(scope="module")
+def first_hundred(published):
+    """The images of protocol wendlinger2024, read from the authors' PNGs."""
+    folders = sorted((published / "dataset" / "dataset_train").iterdir())
+    files = [path for folder in folders for path in sorted(folder.iterdir(), key=lambda p: p.name)]
+    labels = np.array([int(path.parent.name[-1]) for path in files])
+    pixels = np.stack([np.asarray(Image.open(path).convert("L")) for path in files])
+    order = np.random.default_rng(123401234).permutation(len(files))[:100]
+    x = pixels[order, 1:17, 1:17].reshape(100, 256).astype(np.float32) / 255
+    return torch.from_numpy(x), torch.from_numpy(labels[order])
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "entropy", "accuracy"),
+    [
+        ("reup", "QVC-ReUp-8-32-0_0-ep20", 0.8978896, 0.97),
+        ("amplitude", "QVC-Amp-8-32-0_0-ep20", 0.9936860, None),
+    ],
+)
+def test_published_checkpoints_score_as_published(
+    published, first_hundred, model, file, entropy, accuracy
+):
+    ours = qbench.load_published(model, published / "model_checkpoints" / file)
+    x, y = first_hundred
+    scores = ours(x)
+    assert cross_entropy(scores, y).item() == pytest.approx(entropy, abs=1e-5)
+    if accuracy is not None:
+        assert (scores.argmax(1) == y).float().mean().item() == pytest.approx(accuracy, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("model", "file", "dtype"),
+    [
+        ("convnet", "ConvNet-single-layer-0_0reg-ep20", torch.float32),
+        ("fourier", "Fourier-32-neurons-0_0reg-ep20", torch.float64),
+        ("reup", "QVC-ReUp-8-32-0_0-ep100", torch.float32),
+    ],
+)
+def test_every_published_checkpoint_loads_and_classifies(
+    published, first_hundred, model, file, dtype
+):
+    ours = qbench.load_published(model, published / "model_checkpoints" / file)
+    assert {p.dtype for p in ours.parameters()} == {dtype}
+    x, y = first_hundred
+    assert (ours(x.to(dtype)).argmax(1) == y).float().mean() >= 0.95
+
+
+def test_checkpoints_that_do_not_fit_are_refused(published, tmp_path):
+    with pytest.raises(WeightsError, match="no published convnet checkpoint"):
+        qbench.load_published("convnet", published / "model_checkpoints" / "QVC-Amp-8-32-0_0-ep20")
+    with pytest.raises(WeightsError, match="cannot read"):
+        qbench.load_published("convnet", tmp_path / "none")
+
+
+def test_a_pickle_that_runs_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "pwned"), "w"))
+
+    torch.save({"conv.0.weight": Evil()}, tmp_path / "evil")
+    with pytest.raises(WeightsError, match="no published convnet checkpoint"):
+        qbench.load_published("convnet", tmp_path / "evil")
+    assert not (tmp_path / "pwned").exists()

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from qbench import protocols
+from qbench.errors import ProtocolError, UnknownNameError, UsageError
+from qbench.protocols import load_protocol
+from qbench.tasks import load_data, select
+
+
+def test_the_leaderboards_protocol():
+    protocol = load_protocol("glyphs-linf-v1")
+    assert (protocol.norm, protocol.eps, protocol.box) == ("linf", (0.05, 0.1, 0.2), (0.0, 1.0))
+    assert protocol.seeds == (0, 1, 2, 3, 4)
+    assert protocol.attack_params("pgd", 0.1) == {
+        "steps": 40, "relative_step": 2.5, "random_start": True, "restarts": 1, "keep": "best",
+    }  # fmt: skip
+    split = select(load_data("glyphs"), protocol.selection, None)
+    assert len(split.y) == 200
+    assert len(select(load_data("glyphs"), protocol.selection, 7).y) == 7
+
+
+def test_the_authors_protocol_doubles_the_steps_at_the_largest_budget():
+    protocol = load_protocol("wendlinger2024")
+    assert protocol.box is None
+    common = {"step": 0.01, "random_start": False, "restarts": 1, "keep": "last"}
+    assert protocol.attack_params("pgd", 0.1) == {"steps": 10, **common}
+    assert protocol.attack_params("pgd", 0.2) == {"steps": 20, **common}
+
+
+def test_the_authors_protocol_takes_the_first_hundred_permuted_training_images():
+    data = load_data("glyphs")
+    split = select(data, load_protocol("wendlinger2024").selection, None)
+    order = np.random.default_rng(123401234).permutation(1000)[:100]
+    assert len(split.y) == 100
+    assert (split.x == data.train.x[order]).all()
+    assert (split.y == data.train.y[order]).all()
+
+
+def test_a_changed_protocol_is_refused(monkeypatch):
+    load_protocol.cache_clear()
+    monkeypatch.setitem(protocols._PINNED, "glyphs-linf-v1", "0" * 64)
+    with pytest.raises(ProtocolError, match="was changed: SHA-256 is .*, pinned is 0000"):
+        load_protocol("glyphs-linf-v1")
+
+
+def test_an_unknown_protocol_suggests_the_nearest():
+    with pytest.raises(UnknownNameError, match="did you mean glyphs-linf-v1"):
+        load_protocol("glyphs-linf-v2")
+
+
+@pytest.mark.parametrize("eps", [-0.1, float("nan"), float("inf")])
+def test_budgets_that_make_no_sense(eps):
+    with pytest.raises(UsageError, match="ε must be a number of at least 0"):
+        load_protocol("glyphs-linf-v1").threat_model(eps)
