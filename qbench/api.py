@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from qbench import scoring
 from qbench.crafting import craft
 from qbench.datasets.base import Dataset, Split, check_images
-from qbench.errors import Unsupported, UsageError, WeightsError
+from qbench.errors import DataError, Unsupported, UsageError, WeightsError
 from qbench.protocols import load_protocol
 from qbench.registry import load_registry
 from qbench.specs import Norm, ThreatModel
@@ -157,6 +157,7 @@ def evaluate(
         raise UsageError(f"model must be a torch.nn.Module or a name, got {type(module).__name__}")
     split = load_data(data).test if isinstance(data, str) else data
     check_images(split.x, split.y, split.x.shape[-1], int(split.y.max()) + 1)
+    _check_fit(module, split.x)
     instance = provided.create(**{**protocol.attack_params(attack, eps), **params})
     crafted = craft(instance, module, split.x, split.y, threat, seed)
     scored = scoring.score(module, split.x, crafted.x_adv, split.y)
@@ -169,3 +170,13 @@ def evaluate(
         forward=crafted.forward,
         gradient=crafted.gradient,
     )
+
+
+def _check_fit(model: nn.Module, x: Tensor) -> None:
+    try:
+        scoring.predict(model, x[:1])
+    except RuntimeError as error:  # what torch raises when shapes or precisions do not fit
+        reason = str(error).splitlines()[0]
+        raise DataError(
+            f"the model does not take {x.dtype} images of {x.shape[1]} pixels: {reason}"
+        ) from error

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from qbench.errors import StoreError
+from qbench.files import explained, write_atomically
 from qbench.records import FileRef, Record
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -51,7 +52,7 @@ class Store:
         Raises:
             StoreError: The folder cannot be written, or another run holds it.
         """
-        with _explained(f"cannot write to {self.root}"):
+        with explained(f"cannot write to {self.root}"):
             self.root.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.root / ".lock", os.O_CREAT | os.O_RDWR)
         try:
@@ -156,20 +157,6 @@ class Store:
         return self.root / "artifacts" / ref.file
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either the old or the new one whenever the process is killed."""
-    with _explained(f"cannot write {path}"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # One name per file, so that what a kill leaves behind is overwritten by the next run.
-        temporary = path.with_name(f".{path.name}.tmp")
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
-
-
 def to_npz(arrays: Arrays) -> bytes:
     """Arrays as a compressed `.npz`; equal arrays give equal bytes."""
     buffer = io.BytesIO()
@@ -204,11 +191,3 @@ def _read_record(path: Path) -> Record:
             f"record {path} is damaged: its key is {record.key}; delete it and run again"
         )
     return record
-
-
-@contextmanager
-def _explained(what: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise StoreError(f"{what}: {error.strerror}; choose another --out or free space") from error

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from qbench.errors import WeightsError
-from qbench.store import write_atomically
+from qbench.files import write_atomically
 
 MANIFEST = "manifest.json"
 SHIPPED = Path(__file__).with_name("zoo_v1")

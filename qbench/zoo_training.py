@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import VerificationError
+from qbench.files import write_atomically
 from qbench.registry import load_registry
-from qbench.store import write_atomically
 from qbench.tasks import load_data
 from qbench.training import TrainingState, train
 from qbench.weights import Provenance, pack, unpack

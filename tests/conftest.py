@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -44,14 +45,15 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 def qbench_cli(tmp_path: Path) -> Cli:
     """Run the real command in an empty folder."""
 
-    def call(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def call(*arguments: str, file_size: int = -1) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [sys.executable, "-m", "qbench", *arguments],
             cwd=tmp_path,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
             timeout=300,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (file_size, file_size)),
         )
 
     return call

@@ -4,12 +4,12 @@ import math
 
 import pytest
 import torch
-from qbench_attacks.gradient import FGSM, PGD
 from torch import nn
 
 from qbench.crafting import craft
 from qbench.geometry import distance
 from qbench.specs import ThreatModel
+from qbench_attacks.gradient import FGSM, PGD
 
 
 class Linear(nn.Module):

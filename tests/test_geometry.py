@@ -22,7 +22,7 @@ def test_a_projected_point_is_inside_ball_and_box_to_the_last_bit(norm, eps, see
     for point in (project(far, x, threat), random_start(x, threat, torch.Generator())):
         assert bool((distance(point, x, norm) <= eps).all())
         if boxed:
-            assert 0 <= point.min() and point.max() <= 1
+            assert 0 <= point.min() <= point.max() <= 1
 
 
 @given(norms, st.floats(1e-3, 1), st.integers(0, 1000))

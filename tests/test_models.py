@@ -5,13 +5,13 @@ import pennylane as qml
 import pytest
 import torch
 from PIL import Image
-from qbench_classical.models import ConvNet, Fourier
-from qbench_quantum.models import Amplitude, ReUpload
 from torch.nn.functional import cross_entropy
 
 import qbench
 from qbench.circuits.torch_engine import TorchEngine
 from qbench.errors import DataError, WeightsError
+from qbench_classical.models import ConvNet, Fourier
+from qbench_quantum.models import Amplitude, ReUpload
 
 MODELS = {"reup": ReUpload, "amplitude": Amplitude, "convnet": ConvNet, "fourier": Fourier}
 

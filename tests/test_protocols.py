@@ -39,7 +39,7 @@ def test_the_authors_protocol_takes_the_first_hundred_permuted_training_images()
 def test_a_changed_protocol_is_refused(monkeypatch):
     load_protocol.cache_clear()
     monkeypatch.setitem(protocols._PINNED, "glyphs-linf-v1", "0" * 64)
-    with pytest.raises(ProtocolError, match="was changed: SHA-256 is .*, pinned is 0000"):
+    with pytest.raises(ProtocolError, match=r"was changed: SHA-256 is .*, pinned is 0000"):
         load_protocol("glyphs-linf-v1")
 
 

@@ -93,7 +93,7 @@ def test_a_file_that_is_no_plugin_is_named_with_its_error(tmp_path, text, compla
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(PluginError, match="nowhere.py does not load: FileNotFoundError"):
+    with pytest.raises(PluginError, match=r"nowhere.py does not load: FileNotFoundError"):
         load_registry((str(tmp_path / "nowhere.py"),))
 
 
@@ -111,7 +111,10 @@ def test_names_that_would_break_paths_or_tables_are_refused(tmp_path, name):
 def test_an_installed_plugin_that_breaks_takes_nothing_down(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "plugin_broken.py").write_text("1 / 0")
-    entries = [*module.entry_points(group="qbench"), EntryPoint("broken", "plugin_broken", "qbench")]
+    entries = [
+        *module.entry_points(group="qbench"),
+        EntryPoint("broken", "plugin_broken", "qbench"),
+    ]
     monkeypatch.setattr(module, "entry_points", lambda group: entries)
     found = load_registry()
     assert found.plugins["broken"].error == "ZeroDivisionError: division by zero"

@@ -7,6 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from qbench.errors import StoreError
+from qbench.files import write_atomically
 from qbench.records import (
     AccuracyMetrics,
     Cost,
@@ -16,7 +17,7 @@ from qbench.records import (
     Record,
     canonical_sha256,
 )
-from qbench.store import Outcome, Store, file_ref, from_npz, to_npz, write_atomically
+from qbench.store import Outcome, Store, file_ref, from_npz, to_npz
 
 KEY = "a" * 64
 
@@ -29,7 +30,13 @@ def record(**changes) -> Record:
         "protocol": ProtocolRef(name="p", sha256="0" * 64),
         "dataset": DatasetRef(name="d", version=1, sha256="0" * 64, split="test", n=2),
         "target": ModelRef(
-            model="m", plugin="q", version="1", family="quantum", structure="s", parameters=3, seed=0
+            model="m",
+            plugin="q",
+            version="1",
+            family="quantum",
+            structure="s",
+            parameters=3,
+            seed=0,
         ),
         "metrics": AccuracyMetrics(
             clean_accuracy=1.0, adversarial_accuracy=0.5, robust_accuracy=0.5, wilson95=(0.1, 0.9)
@@ -76,7 +83,10 @@ def test_a_record_is_written_last(tmp_path, monkeypatch):
         (b"", "Invalid JSON"),
         (b"{}", "Field required"),
         (record().to_json().replace('"status": "done"', '"status": "fine"').encode(), "status"),
-        (record().to_json().replace('"robust_accuracy": 0.5', '"robust_accuracy": 1.5').encode(), ""),
+        (
+            record().to_json().replace('"robust_accuracy": 0.5', '"robust_accuracy": 1.5').encode(),
+            "",
+        ),
         (record().to_json().replace('"wall_s": 1.0', '"wall_s": "1.0"').encode(), "wall_s"),
         (record().to_json().replace('"wall_s": 1.0', '"wall_s": NaN').encode(), ""),
         (record().to_json().replace("aaaa", "aaab").encode(), "its key is aaab"),
@@ -102,7 +112,9 @@ def test_a_changed_file_is_named_by_its_hash(tmp_path):
     store, written = Store(tmp_path), outcome()
     store.write(written)
     (tmp_path / "records" / "m" / f"{KEY}.npz").write_bytes(b"other")
-    with pytest.raises(StoreError, match=f"SHA-256 is .* its record says {written.record.images.sha256}"):
+    with pytest.raises(
+        StoreError, match=f"SHA-256 is .* its record says {written.record.images.sha256}"
+    ):
         store.images(written.record)
     (tmp_path / "artifacts" / f"{KEY}.inputs.npz").unlink()
     assert not store.has_files(written.record)

@@ -2,7 +2,6 @@ import json
 
 import pytest
 import torch
-from qbench_classical.models import ConvNet
 from torch import nn
 
 from qbench.api import load_dataset, load_model
@@ -15,6 +14,7 @@ from qbench.training import train
 from qbench.weights import Provenance, load_into, pack, unpack
 from qbench.zoo import Zoo
 from qbench.zoo_training import TrainingJob, train_one, train_zoo
+from qbench_classical.models import ConvNet
 
 RECIPE = Recipe(epochs=3)
 PROVENANCE = Provenance("convnet", "p", "1", 0, "glyphs", "0" * 64, RECIPE)
@@ -156,7 +156,9 @@ def test_a_changed_byte_in_a_zoo_is_named_by_its_hash(tmp_path):
     assert zoo.read("m", 3) == b"weights"
     (tmp_path / "m-seed3.safetensors").write_bytes(b"Weights")
     pinned = json.loads((tmp_path / "manifest.json").read_text())["files"]["m-seed3.safetensors"]
-    with pytest.raises(WeightsError, match=f"were changed: SHA-256 is .*, the manifest says {pinned}"):
+    with pytest.raises(
+        WeightsError, match=f"were changed: SHA-256 is .*, the manifest says {pinned}"
+    ):
         zoo.read("m", 3)
     with pytest.raises(WeightsError, match="no weights of 'm' with seed 4"):
         zoo.read("m", 4)

@@ -8,14 +8,14 @@ from qbench.hookspecs import hookimpl
 from qbench.specs import EngineSpec, ModelSpec, Recipe
 
 
-def _reup(name: str, regularisation: float, epochs: int) -> ModelSpec:
+def _reup(name: str, penalty: float, epochs: int) -> ModelSpec:
     return ModelSpec(
         name=name,
-        description=f"data re-uploading, 8 qubits, 32 layers; λ={regularisation:g}, {epochs} epochs",
+        description=f"data re-uploading, 8 qubits, 32 layers, λ = {penalty:g}, {epochs} epochs",
         factory="qbench_quantum.models:ReUpload",
         family="quantum",
         structure="reupload-circuit",
-        recipe=Recipe(epochs=epochs, regularisation=regularisation),
+        recipe=Recipe(epochs=epochs, regularisation=penalty),
     )
 
 

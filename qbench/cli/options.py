@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 
-class Listed(click.ParamType):
+class Listed(click.ParamType[tuple[Any, ...]]):
     """Comma-separated values of one type."""
 
     def __init__(self, item: type, name: str) -> None:

@@ -107,7 +107,7 @@ def _blurred_box(t: Floats, start: Floats | float, stop: Floats | float, blur: F
     """A box [start, stop] blurred by a Gaussian, at t."""
     scale = blur * math.sqrt(2)
     upper, lower = _erf((stop - t) / scale), _erf((start - t) / scale)
-    return (upper - lower).astype(np.float64) / 2
+    return np.asarray(upper - lower, np.float64) / 2
 
 
 def _between(bounds: tuple[float, float], uniform: Floats) -> Floats:

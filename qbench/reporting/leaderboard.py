@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from qbench.files import write_atomically
 from qbench.records import Record
 from qbench.reporting.board import Board, Bound, Row, Score
 from qbench.reporting.pictures import Picture
 from qbench.reporting.samples import class_names
 from qbench.reporting.table import PREFERRED_EPS, Images, collect
-from qbench.store import write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -42,7 +42,7 @@ def _header(board: Board) -> str:
     data = subject.dataset
     lines = [
         f"Robustness of {len(board.models)} classifiers to adversarial perturbations, measured by "
-        "[qbench](https://pypi.org/project/qbench-robustness/). This page is made from records "
+        "qbench. This page is made from records "
         "alone; `leaderboard.json` holds the same numbers for machines.",
         "",
         f"- **Protocol:** {escape(subject.protocol.name)} (SHA-256 "

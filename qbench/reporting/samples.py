@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qbench.errors import QbenchError
+from qbench.files import write_atomically
 from qbench.records import Record
-from qbench.store import write_atomically
 
 if TYPE_CHECKING:
     from qbench.datasets.base import Dataset

@@ -228,8 +228,9 @@ def _transfer(
 
 def _curve(model: str, found: Answers) -> Curve:
     by_seed = found.get(Question("training", model, None, None, None, None), {})
-    done = {seed: r for seed, r in sorted(by_seed.items()) if r.status == "done"}
-    return Curve(model, tuple((s, tuple(_training(r).test_accuracy)) for s, r in done.items()))
+    done = {s: r for s, r in sorted(by_seed.items()) if r.status == "done"}
+    curves = ((seed, tuple(_training(record).test_accuracy)) for seed, record in done.items())
+    return Curve(model, tuple((seed, curve) for seed, curve in curves if curve))
 
 
 def _attacked(target: str, setting: Setting, source: str | None = None) -> Question:

@@ -13,11 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from synthetic import CLASS_NAMES, MODELS, Fake, Run, full_run, glyph
 
-from qbench.errors import StoreError
-from qbench.reporting import build
+from qbench.errors import StoreError, UnknownNameError
+from qbench.reporting import build, write_sample_sheet
 from qbench.reporting.board import ModelFacts
 from qbench.reporting.examples import choose
 from qbench.reporting.figures import bounds, curves, glyphs, matrix, style
+from qbench.reporting.samples import class_names
 from qbench.reporting.table import collect
 
 
@@ -87,9 +88,9 @@ def test_the_numbers_for_machines(run: Run, files: dict[str, bytes]) -> None:
     board = collect(run.records, run.images)
     data = json.loads(files["leaderboard.json"])
     assert [row["model"] for row in data["rows"]] == [row.model.name for row in board.rows]
-    first, row = data["rows"][0], board.rows[0]
-    assert first["worst_case_robust_accuracy"]["mean"] == row.worst.mean
-    assert first["robust_accuracy"][1]["by_seed"] == {
+    last, row = data["rows"][-1], board.rows[-1]
+    assert last["worst_case_robust_accuracy"]["mean"] == row.worst.mean
+    assert last["robust_accuracy"][1]["by_seed"] == {
         str(seed): value for seed, value in row.robust[board.settings[1]].by_seed
     }
     assert len(data["transfer"]) == 16
@@ -155,18 +156,20 @@ FIGURES = {
 }
 
 
+LONG = tuple(Fake(f"w{'-wide-name' * 5}-{i}", "quantum", 1, 0.1, 3, 5.0) for i in range(9))
+
+
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize(
     "models",
     [
         MODELS,
         MODELS[-2:],
-        tuple(
-            Fake(f"w{'-wide-name' * 5}-{place}", "quantum", 1, 0.1, 3, 5.0) for place in range(9)
-        ),
+        LONG,
+        LONG[:2],
         tuple(Fake(f"model-{place}", "quantum", 1, 0.1, 3, 5.0) for place in range(14)),
     ],
-    ids=["all", "two", "long", "many"],
+    ids=["all", "two", "long", "two-long", "many"],
 )
 def test_words_neither_overlap_nor_leave_the_picture(name: str, models: tuple[Fake, ...]) -> None:
     run = full_run(models=models, seeds=(0, 1), n=20)
@@ -209,10 +212,12 @@ def test_the_example_is_the_image_that_fools_most_models() -> None:
     for model, broken in ((MODELS[0], "0010"), (MODELS[1], "0011"), (MODELS[2], "0000")):
         withstood = np.array([c == "0" for c in broken])
         run.attacked(model, 4, 0.1, yes, withstood)
+        run.attacked(model, 5, 0.1, yes, ~yes)
     board = collect(run.records, run.images)
     shown = choose(board, run.records, run.images, "pgd")
     assert shown is not None
     assert (shown.index, shown.label) == (2, 2)
+    assert {row.seed for row in shown.rows} == {4}
     assert [row.model for row in shown.rows] == ["reup", "reup-0.1", "reup-ep100"]
     assert [row.adversarial_prediction for row in shown.rows] == [3, 2, 3]
     assert np.array_equal(shown.rows[0].x, glyph(2))
@@ -241,3 +246,35 @@ def test_sample_sheet() -> None:
     drawn = style.png(figure)
     assert drawn == style.png(glyphs.sample_sheet(images, labels, CLASS_NAMES))
     assert len(drawn) > 2000
+
+
+def test_sample_sheet_of_a_data_set(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from qbench.datasets.base import Dataset, Split
+
+    labels = np.arange(8) % 4
+    x = np.stack([glyph(label).ravel() for label in labels])
+    split = Split(torch.from_numpy(x), torch.from_numpy(labels))
+    # The test images are the ones drawn: an empty train split must not matter.
+    none = Split(split.x[:0], split.y[:0])
+    given = {"name": "g", "version": 1, "sha256": "0" * 64, "image_shape": (16, 16)}
+    write_sample_sheet(
+        Dataset(**given, classes=CLASS_NAMES, train=none, test=split), tmp_path / "sheet.png"
+    )
+    expected = glyphs.sample_sheet(x.reshape(-1, 16, 16), labels, CLASS_NAMES)
+    assert (tmp_path / "sheet.png").read_bytes() == style.png(expected)
+
+
+def test_class_names_come_from_the_data_set_where_it_is_installed(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks = pytest.importorskip("qbench.tasks")
+    data = type("Data", (), {"classes": ["a", "b"]})
+    monkeypatch.setattr(tasks, "load_data", {"glyphs": data}.__getitem__)
+    assert class_names(run.records) == ("a", "b")
+
+    def unknown(name: str) -> None:
+        raise UnknownNameError("dataset", name, [])
+
+    monkeypatch.setattr(tasks, "load_data", unknown)
+    assert class_names(run.records) == ()

@@ -103,7 +103,8 @@ def test_what_was_not_measured_is_last_and_says_why() -> None:
         run.add(
             "robust-accuracy", broken, seed, attack="pgd", eps=0.1, status="skipped", reason=reason
         )
-        run.attacked(QUANTUM, seed, 0.1, bits("1111"), bits("0000"))
+        # Nothing right is still a result, and ranks before none.
+        run.attacked(QUANTUM, seed, 0.1, bits("0000"), bits("0000"))
     first, last = board_of(run).rows
     assert (first.rank, first.model.name) == (1, "qubit")
     assert (last.rank, last.model.name, last.model.parameters) == (None, "a-first-by-name", None)
@@ -234,8 +235,13 @@ def test_two_results_for_one_question() -> None:
     run = Run(n=4)
     run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"))
     run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"), key=sha("again"), status="failed")
-    with pytest.raises(StoreError, match=r"two results for robust-accuracy of qubit by pgd at eps"):
+    with pytest.raises(StoreError, match=r"two results for robust-accuracy of qubit by pgd") as one:
         board_of(run)
+    run.records.reverse()
+    with pytest.raises(StoreError) as other:
+        board_of(run)
+    assert str(one.value) == str(other.value)
+    assert "they differ in status" in str(one.value)
 
 
 def test_nothing_to_report() -> None:

@@ -120,7 +120,7 @@ def _training_panel(axes: Axes, curve: Curve, look: Look) -> None:
     )
     axes.plot(epochs, values.mean(0), color=look.colour, linestyle=look.line, linewidth=1.2)
     axes.set_title(short(curve.model, 18), loc="left")
-    final = f"final {values[:, -1].mean():.3f}" if length else ""
+    final = f"final {values[:, -1].mean():.3f}"
     axes.set_title(final, loc="right", fontsize=7.0, color="#595959")
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.margins(x=0.02)
@@ -129,6 +129,4 @@ def _training_panel(axes: Axes, curve: Curve, look: Look) -> None:
 def _lowest(curves: Sequence[Curve]) -> float:
     """Where the axis starts: nine in ten values lie above, the steep first epochs may not."""
     values = np.concatenate([np.asarray(found) for curve in curves for _, found in curve.by_seed])
-    if values.size == 0:
-        return 0.0
     return max(0.0, math.floor(float(np.quantile(values, 0.1)) * 20 - 1) / 20)

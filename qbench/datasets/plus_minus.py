@@ -1,0 +1,81 @@
+"""The data set `plus-minus`: the images of Wendlinger et al. 2024, from a copy of one's own.
+
+PennyLane Datasets publishes them under CC BY-SA 4.0 as an HDF5 file
+(`qml.data.load("other", name="plus-minus")`); a checkout of the authors' repository holds them as
+PNGs of 18x18 pixels.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qbench.datasets.base import Dataset
+from qbench.datasets.files import cropped, dataset, optional
+from qbench.errors import DataError
+
+VARIABLE = "QBENCH_PLUS_MINUS"
+CLASSES = ("-", "+", "⊢", "⊣")
+
+
+def load() -> Dataset:
+    """The images from the HDF5 file or the folder that QBENCH_PLUS_MINUS names.
+
+    A folder holds `dataset_train/class_K/*.png` and `dataset_test/class_K/*.png`; files are taken
+    class by class, sorted by name as text.
+
+    Raises:
+        DataError: The variable is not set, or what it names does not hold the images.
+    """
+    name = os.environ.get(VARIABLE)
+    if not name:
+        raise DataError(
+            f"data set 'plus-minus' is not shipped: set {VARIABLE} to its HDF5 file from PennyLane "
+            "Datasets ('other/plus-minus') or to a folder with dataset_train and dataset_test"
+        )
+    path = Path(name)
+    if path.is_dir():
+        parts = [_folder(path / f"dataset_{split}") for split in ("train", "test")]
+    elif path.is_file():
+        parts = _hdf5(path)
+    else:
+        raise DataError(f"{VARIABLE} names {path}, which does not exist")
+    return dataset("plus-minus", CLASSES, *parts)
+
+
+def _folder(root: Path) -> tuple[Any, Any]:
+    pillow = optional("PIL.Image", "plus-minus")
+    images, labels = [], []
+    for label in range(len(CLASSES)):
+        files = sorted((root / f"class_{label}").glob("*.png"), key=lambda file: file.name)
+        if not files:
+            raise DataError(f"no PNG files in {root / f'class_{label}'}: is {VARIABLE} right?")
+        for file in files:
+            with pillow.open(file) as image:
+                images.append(np.asarray(image.convert("L"), np.float32) / 255)
+            if images[-1].shape != (18, 18):
+                raise DataError(f"{file} has {images[-1].shape} pixels, expected (18, 18)")
+            labels.append(label)
+    return cropped(np.stack(images)), labels
+
+
+def _hdf5(path: Path) -> list[tuple[Any, Any]]:
+    h5py = optional("h5py", "plus-minus")
+    try:
+        with h5py.File(path) as file:
+            arrays = {
+                f"{kind}_{split}": np.asarray(file[f"{kind}_{split}"])
+                for kind in ("img", "labels")
+                for split in ("train", "test")
+            }
+    except (OSError, KeyError) as error:
+        raise DataError(
+            f"{path} is no HDF5 file with img_train, labels_train, img_test, labels_test: {error}"
+        ) from error
+    for split in ("train", "test"):
+        if arrays[f"img_{split}"].shape[1:] != (16, 16):
+            raise DataError(f"{path}: img_{split} has shape {arrays[f'img_{split}'].shape}")
+    return [(arrays[f"img_{split}"], arrays[f"labels_{split}"]) for split in ("train", "test")]

@@ -1,0 +1,223 @@
+"""The command as its users meet it."""
+
+import json
+import time
+
+import pytest
+
+from qbench.zoo import SHIPPED
+
+HEAVY = ("torch", "numba", "matplotlib", "cvxpy", "scipy")
+
+
+def test_the_leaderboard_from_one_command(qbench_cli, tmp_path):
+    result = qbench_cli(
+        "run", "--models", "convnet,reup", "--seeds", "0", "--limit", "8", "--jobs", "1"
+    )
+    assert result.returncode == 0, result.stderr
+    assert "tasks, 1 at a time, results in runs/glyphs-linf-v1-first8" in result.stderr
+    assert "running: 100%" in result.stderr  # plain lines where there is no terminal
+    assert "convnet" in result.stdout
+    board = tmp_path / "runs" / "glyphs-linf-v1-first8" / "leaderboard"
+    page = (board / "README.md").read_text()
+    for figure in board.glob("figures/*.png"):
+        assert f"figures/{figure.name}" in page
+    assert len(list(board.glob("figures/*.png"))) >= 4
+
+    again = qbench_cli("leaderboard", "runs/glyphs-linf-v1-first8", "--out", "published")
+    assert again.returncode == 0, again.stderr
+    for name in ("README.md", "leaderboard.json"):
+        assert (tmp_path / "published" / name).read_bytes() == (board / name).read_bytes()
+    rebuilt = qbench_cli("leaderboard", "published/results", "--out", "published")
+    assert rebuilt.returncode == 0, rebuilt.stderr
+    assert (tmp_path / "published" / "README.md").read_text() == page
+
+
+def test_json_output_is_json(qbench_cli):
+    result = qbench_cli(
+        "run", "--models", "convnet", "--seeds", "0", "--limit", "4", "--eps", "0.1",
+        "--jobs", "1", "--json", "--attacks", "fgsm",
+    )  # fmt: skip
+    summary = json.loads(result.stdout)
+    assert summary["records"] == {"done": 3}
+    assert summary["leaderboard"]["rows"][0]["model"] == "convnet"
+
+
+def test_a_dry_run_prints_the_cost_and_does_nothing(qbench_cli, tmp_path):
+    result = qbench_cli("run", "--models", "all", "--attacks", "pgd,fgsm", "--dry-run", "--json")
+    assert result.returncode == 0, result.stderr
+    plan = {row["task"]: row for row in json.loads(result.stdout)["plan"]}
+    assert plan["training"]["tasks"] == 45
+    assert plan["robust-accuracy"]["tasks"] == 9 * 5 * 2 * 3
+    assert plan["transfer-accuracy"]["tasks"] == 9 * 8 * 5 * 2
+    # PGD: 40 gradients an image, FGSM: 1
+    assert plan["robust-accuracy"]["images differentiated"] == 9 * 5 * 3 * 200 * 41
+    assert list(tmp_path.iterdir()) == []
+    assert "training" in qbench_cli("run", "--dry-run", "--limit", "3").stdout
+
+
+def test_training_and_loading_what_was_trained(qbench_cli, tmp_path):
+    arguments = ("train", "--models", "fourier", "--seeds", "3", "--out", "zoo", "--jobs", "1")
+    result = qbench_cli(*arguments)
+    assert result.returncode == 0, result.stderr
+    assert "1 sets of weights in zoo" in result.stdout
+    assert "fourier seed 3, epoch 20: test accuracy" in result.stderr
+    # the same recipe and seed as the zoo that ships
+    name = "fourier-seed3.safetensors"
+    assert (tmp_path / "zoo" / name).stat().st_size == (SHIPPED / name).stat().st_size
+
+
+def test_a_picture_of_a_data_set(qbench_cli, tmp_path):
+    result = qbench_cli("sheet", "glyphs", "sheet.png")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "sheet.png").read_bytes().startswith(b"\x89PNG")
+
+
+LISTS = ["models", "attacks", "certifiers", "datasets", "engines", "protocols", "plugins"]
+
+
+@pytest.mark.parametrize("command", LISTS)
+def test_lists_in_words_and_json(qbench_cli, command):
+    plain, as_json = qbench_cli(command), qbench_cli(command, "--json")
+    assert plain.returncode == as_json.returncode == 0
+    rows = json.loads(as_json.stdout)
+    assert len(plain.stdout.splitlines()) == len(rows) + 1
+    for row in rows:
+        assert row["name"] in plain.stdout
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *[[name] for name in LISTS]])
+def test_nothing_heavy_is_imported_to_list(qbench_cli, arguments, tmp_path):
+    code = (
+        "import sys; from qbench.cli import cli\n"
+        f"cli.main({arguments!r}, standalone_mode=False)\n"
+        f"sys.exit(sorted(set({HEAVY!r}) & set(sys.modules)) or 0)"
+    )
+    import subprocess
+    import sys
+
+    started = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert time.monotonic() - started < 60
+
+
+def test_help_teaches_every_command(qbench_cli):
+    top = qbench_cli("--help").stdout
+    for command in ("run", "leaderboard", "train", "sheet", *LISTS):
+        assert f"\n  {command} " in top
+        page = qbench_cli(command, "--help").stdout
+        assert page.startswith(f"Usage: qbench {command}")
+    assert "Examples:" in qbench_cli("run", "--help").stdout
+
+
+def complaint(result) -> str:
+    """The one line of an error a user can mend."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    (line,) = [line for line in result.stderr.splitlines() if line.lower().startswith("error:")]
+    return line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--models", "reupp"], "unknown model 'reupp': did you mean reup"),
+        (["--models", "convnet,nothing*"], "unknown model 'nothing*'"),
+        (["--attacks", "pdg"], "unknown attack 'pdg': did you mean pgd"),
+        (
+            ["--protocol", "glyph-linf"],
+            "unknown protocol 'glyph-linf': did you mean glyphs-linf-v1",
+        ),
+        (["--eps", "-0.1"], "ε must be a number of at least 0, got -0.1"),
+        (["--eps", "nan"], "'nan' holds a value that is not a finite number"),
+        (["--eps", "a"], "'a' is not a list of numbers, such as 0.05,0.1"),
+        (["--eps", ","], "an empty list of numbers"),
+        (["--seeds", "-1"], "seeds must be at least 0"),
+        (["--seeds", "x"], "'x' is not a list of seeds"),
+        (["--limit", "0"], "0 is not in the range"),
+        (["--jobs", "0"], "0 is not in the range"),
+        (["--plugin", "missing.py"], "missing.py does not load: FileNotFoundError"),
+        (["--out", "/proc/nowhere"], "cannot write to /proc/nowhere"),
+    ],
+)
+def test_bad_input_is_one_line(qbench_cli, arguments, expected):
+    defaults = {"--models": "convnet", "--seeds": "0", "--limit": "4", "--jobs": "1"}
+    given = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    call = [part for pair in (defaults | given).items() for part in pair]
+    assert expected in complaint(qbench_cli("run", *call))
+
+
+def test_a_disk_that_fills_up_is_one_line_and_nothing_is_lost(qbench_cli, tmp_path):
+    run = (
+        "run",
+        "--models",
+        "convnet",
+        "--seeds",
+        "0",
+        "--limit",
+        "40",
+        "--jobs",
+        "1",
+        "--out",
+        "o",
+    )
+    # no file may grow beyond 10 kB: weights fit, adversarial images do not
+    result = qbench_cli(*run, file_size=10_000)
+    assert "cannot write" in complaint(result)
+    assert "choose another --out or free space" in complaint(result)
+    assert len(list((tmp_path / "o" / "records").glob("*/*.json"))) == 1
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert qbench_cli(*run).returncode == 0
+
+
+def test_a_damaged_record_is_one_line(qbench_cli, tmp_path):
+    arguments = (
+        "run",
+        "--models",
+        "convnet",
+        "--seeds",
+        "0",
+        "--limit",
+        "4",
+        "--jobs",
+        "1",
+        "--out",
+        "o",
+    )
+    assert qbench_cli(*arguments).returncode == 0
+    record = sorted((tmp_path / "o" / "records" / "convnet").glob("*.json"))[0]
+    record.write_text(record.read_text()[:-20])
+    line = complaint(qbench_cli(*arguments))
+    assert f"{record.name} is damaged" in line
+    assert "delete it and run again" in line
+    record.unlink()
+    assert qbench_cli(*arguments).returncode == 0
+
+
+def test_plugins_that_clash_or_break_are_one_line(qbench_cli, tmp_path):
+    text = (
+        "from qbench.hookspecs import hookimpl\nfrom qbench.specs import AttackSpec\n@hookimpl\n"
+        "def qbench_attacks():\n    yield AttackSpec(name='pgd', description='mine', factory='x:y',"
+        " norms=('linf',), gradient=False)\n"
+    )
+    (tmp_path / "other_pgd.py").write_text(text)
+    line = complaint(qbench_cli("attacks", "--plugin", "other_pgd.py"))
+    assert "two plugins provide the attack 'pgd': 'qbench_attacks' and 'other_pgd'" in line
+    assert (
+        "qbench_attacks' and 'other_pgd'"
+        in qbench_cli("plugins", "--plugin", "other_pgd.py").stderr
+    )
+    (tmp_path / "broken.py").write_text("import nothing_like_this")
+    assert "ModuleNotFoundError" in complaint(qbench_cli("models", "--plugin", "broken.py"))
+
+
+def test_debug_shows_where(qbench_cli):
+    result = qbench_cli("run", "--models", "reupp", "--debug")
+    assert result.returncode == 2
+    assert "Traceback" in result.stderr
+
+
+def test_an_unknown_command_is_exit_2(qbench_cli):
+    assert qbench_cli("rum").returncode == 2
+    assert qbench_cli("run", "--no-such-option").returncode == 2
