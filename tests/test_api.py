@@ -3,7 +3,7 @@ import torch
 
 import qbench
 from qbench.datasets.base import Split
-from qbench.errors import DataError, Unsupported, UnknownNameError, UsageError, WeightsError
+from qbench.errors import DataError, UnknownNameError, Unsupported, UsageError, WeightsError
 
 
 def test_a_notebook_in_five_lines():

@@ -134,6 +134,13 @@ def test_the_generator_is_all_the_randomness():
     assert not torch.equal(first, run(2))
 
 
+def test_decaying_steps_add_up_to_a_geometric_series():
+    x, y = torch.full((1, 4), 0.5), torch.tensor([1])
+    attack = PGD(steps=3, step=0.04, decay=0.5, random_start=False)
+    x_adv = craft(attack, Linear(W), x, y, ThreatModel(norm="linf", eps=0.2), 0).x_adv
+    torch.testing.assert_close(x_adv, torch.tensor([[0.43, 0.57, 0.5, 0.43]]))
+
+
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"restarts": 0}, {"keep": "worst"}])
 def test_parameters_that_make_no_sense_are_refused(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):

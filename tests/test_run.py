@@ -16,6 +16,7 @@ from qbench.errors import UsageError, WeightsError
 from qbench.executors import InProcess, local_executor, run_graph
 from qbench.plan import RunSelection, make_plan, passes
 from qbench.registry import load_registry
+from qbench.specs import Recipe
 from qbench.store import Store
 from qbench.tasks import run_task
 
@@ -130,6 +131,26 @@ def test_keys_change_with_everything_that_matters():
     assert key(retrain=True)["robust-accuracy"] != base["robust-accuracy"]
     assert key(eps=(0.3,))["robust-accuracy"] != base["robust-accuracy"]
     assert key(attacks=("fgsm",))["robust-accuracy"] != base["robust-accuracy"]
+
+
+def test_keys_change_with_the_version_of_every_plugin_involved(monkeypatch):
+    registry = load_registry(())
+    selection = replace(SMALL, models=("convnet",), seeds=(0,), eps=(0.1,), retrain=True)
+    before = {task.kind: task.key for task in make_plan(selection)}
+    for kind, name, changed in [
+        ("attack", "pgd", {"robust-accuracy"}),
+        ("certifier", "spectral-product", {"lipschitz"}),
+        ("model", "convnet", {"training", "robust-accuracy", "lipschitz"}),
+    ]:
+        specs = registry._specs[kind]
+        with monkeypatch.context() as patch:
+            patch.setitem(specs, name, replace(specs[name], version="next"))
+            after = {task.kind: task.key for task in make_plan(selection)}
+        assert {kind for kind in before if before[kind] != after[kind]} == changed
+    longer = replace(registry.get("model", "convnet").spec, recipe=Recipe(epochs=21))
+    provided = replace(registry.get("model", "convnet"), spec=longer)
+    monkeypatch.setitem(registry._specs["model"], "convnet", provided)
+    assert make_plan(selection)[0].key != before["training"]
 
 
 @pytest.mark.parametrize(

@@ -101,14 +101,8 @@ def _scatter(source, first, lanes, target):
 
 
 @njit
-def _prepare(radians, groups, qubits, lanes, table, taint):
-    """Fills the table of every layer; `taint` gets NaN where an angle of the sample is not finite.
-
-    A NaN phase alone would leave the amplitudes it does not multiply as they are.
-    """
-    taint[:] = 0
-    for i in range(0, radians.size, lanes):
-        _taint(radians, i, taint)
+def _prepare(radians, groups, qubits, lanes, table):
+    """Fills the table of every layer."""
     for layer in range(len(table)):
         angle = layer * qubits * 3 * lanes
         for group in range(len(groups)):
@@ -161,7 +155,10 @@ def _compile(sources):
             current = psi[(block - first) % len(psi)]
             if block == first or len(angles) > 1:
                 _gather(angles, block * lanes, lanes, radians)
-                _prepare(radians, groups, qubits, lanes, table, taint)
+                _prepare(radians, groups, qubits, lanes, table)
+                taint[:] = 0
+                for i in range(0, radians.size, lanes):
+                    _taint(radians, i, taint)
             current[:] = 0
             current[:lanes] = 1
             if len(state):
@@ -173,7 +170,7 @@ def _compile(sources):
                 _places(ones[layer], 2 * lanes, places)
                 _advance(current, current, current, table[layer], groups, places, lanes)
             _places(ones[layers], 2 * lanes, places)
-            for i in range(density.size):
+            for i in range(density.size):  # a NaN phase spoils only the amplitudes it multiplies
                 density[i] = taint[i % lanes]
             for i in range(outcomes.size):
                 _density(current, places[i], density, outcomes[i] * lanes)
@@ -187,17 +184,15 @@ def _compile(sources):
         vectors = groups[-1, 2] + 2 * groups[-1, 1] + (4 << groups[-1, 1])
         radians = _aligned(angles.shape[1] * lanes, psi)
         table = _aligned(layers * vectors * lanes, psi).reshape(layers, vectors * lanes)
-        sums, taint = _aligned(vectors * lanes, psi), _aligned(lanes, psi)
+        sums = _aligned(vectors * lanes, psi)
         weights = _aligned(cotangent.shape[1] * lanes, psi)
         right, left = _aligned(psi.shape[1], psi), _aligned(psi.shape[1], psi)
         places = np.zeros(outcomes.size, np.int64)
         for block in range(first, last):
             if block == first or len(angles) > 1:
                 _gather(angles, block * lanes, lanes, radians)
-                _prepare(radians, groups, qubits, lanes, table, taint)
+                _prepare(radians, groups, qubits, lanes, table)
             _gather(cotangent, block * lanes, lanes, weights)
-            for i in range(weights.size):
-                weights[i] += taint[i % lanes]
             right[:] = psi[block - first]
             _places(ones[layers], 2 * lanes, places)
             for i in range(outcomes.size):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qbench.datasets.base import Dataset, Split
+from qbench.datasets.base import Dataset, Split, check_images
 from qbench.errors import DataError
 
 SIDE = 16
@@ -36,14 +36,29 @@ def optional(module: str, dataset: str) -> ModuleType:
 def dataset(
     name: str, classes: tuple[str, ...], train: tuple[Any, Any], test: tuple[Any, Any]
 ) -> Dataset:
-    """A data set of images (n, 16, 16) in [0, 1] and labels (n,); its hash is that of both."""
+    """A data set of images (n, 16, 16) in [0, 1] and labels (n,); its hash is that of both.
+
+    Raises:
+        DataError: They are not such images and labels.
+    """
     digest = hashlib.sha256()
     splits = []
-    for images, labels in (train, test):
-        x = np.ascontiguousarray(images, np.float32).reshape(len(labels), -1)
-        y = np.ascontiguousarray(labels, np.int64)
+    for kind, (images, labels) in (("train", train), ("test", test)):
+        x = np.ascontiguousarray(images, np.float32).reshape(len(images), SIDE * SIDE)
+        y = np.asarray(labels)
+        if y.shape != (len(x),) or y.dtype.kind not in "iu":
+            raise DataError(
+                f"data set {name!r}, {kind}: labels must be {len(x)} integers, "
+                f"got {y.dtype} of shape {y.shape}"
+            )
+        y = np.ascontiguousarray(y, np.int64)
+        split = Split(torch.from_numpy(x), torch.from_numpy(y))
+        try:
+            check_images(split.x, split.y, SIDE * SIDE, len(classes))
+        except DataError as error:
+            raise DataError(f"data set {name!r}, {kind}: {error}") from error
         digest.update(x.tobytes() + y.tobytes())
-        splits.append(Split(torch.from_numpy(x), torch.from_numpy(y)))
+        splits.append(split)
     return Dataset(name, 1, digest.hexdigest(), (SIDE, SIDE), classes, *splits)
 
 

@@ -127,6 +127,8 @@ def encode(arrays: dict[str, NDArray[Any]]) -> bytes:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m qbench.datasets.glyphs OUT.npz")
     content = encode(generate())
     Path(sys.argv[1]).write_bytes(content)
     print(hashlib.sha256(content).hexdigest())

@@ -67,11 +67,12 @@ def _hdf5(path: Path) -> list[tuple[Any, Any]]:
     try:
         with h5py.File(path) as file:
             arrays = {
-                f"{kind}_{split}": np.asarray(file[f"{kind}_{split}"])
+                # [()] refuses a group, whose names np.asarray would take for the data
+                f"{kind}_{split}": np.asarray(file[f"{kind}_{split}"][()])
                 for kind in ("img", "labels")
                 for split in ("train", "test")
             }
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no HDF5 file with img_train, labels_train, img_test, labels_test: {error}"
         ) from error

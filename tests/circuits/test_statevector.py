@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import math
 import os
 import subprocess
@@ -211,11 +213,17 @@ def test_one_state_serves_every_set_of_angles() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("angle", [0, 1, 2])
-@pytest.mark.parametrize("layer", [0, -1])
+@pytest.mark.parametrize(
+    ("circuit", "layer"),
+    [
+        (Circuit(3, 2, (0, 1)), 0),
+        (Circuit(3, 2, (0, 1)), 1),
+        (Circuit(2, 1, (0,)), 0),  # the ring moves wire 1 to wire 0: one outcome sees no phase of 1
+    ],
+)
 def test_an_angle_that_is_no_number_spoils_its_sample_only(
-    value: float, angle: int, layer: int
+    value: float, angle: int, circuit: Circuit, layer: int
 ) -> None:
-    circuit = Circuit(3, 2, (0, 1))
     angles, _ = example(circuit, 20)
     clean = run(StatevectorEngine(), circuit, angles, None)
     spoilt = angles.detach().clone()
@@ -245,7 +253,18 @@ def test_large_angles_are_reduced_exactly(scale: float) -> None:
     assert_close(found, reference(circuit, angles, None), 1e-5)
 
 
-def test_only_what_is_asked_is_differentiated() -> None:
+def test_only_what_is_asked_is_differentiated(monkeypatch: pytest.MonkeyPatch) -> None:
+    from qbench.circuits import kernel
+
+    computed = []
+
+    def spy(*arguments: Any) -> None:
+        by_angle, by_state = arguments[6:8]
+        computed.append((len(by_angle), len(by_state)))
+        backward(*arguments)
+
+    backward = kernel.backward
+    monkeypatch.setattr(kernel, "backward", spy)
     circuit, engine = Circuit(5, 3, (0, 1, 4)), StatevectorEngine()
     angles, state = example(circuit, 18, INPUTS[2])
     assert state is not None
@@ -261,6 +280,7 @@ def test_only_what_is_asked_is_differentiated() -> None:
         total = (engine.probabilities(circuit, given[0], given[1]) @ weights).sum()
         (gradient,) = torch.autograd.grad(total, wanted)
         torch.testing.assert_close(gradient, expected, atol=1e-6, rtol=1e-5)
+    assert set(computed) == {(18, 18), (18, 0), (0, 18)}
 
 
 def test_the_backward_pass_can_run_twice_and_after_a_change_in_place() -> None:
@@ -280,8 +300,10 @@ def test_precision_and_layout_of_the_inputs() -> None:
     expected = run(StatevectorEngine(), circuit, angles, state)
     strided = angles.detach().permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0).requires_grad_()
     assert_same(run(StatevectorEngine(), circuit, strided, state), expected)
-    double = StatevectorEngine().probabilities(circuit, angles, state.double())
-    assert double.dtype == torch.float32
+    double = state.detach().double().requires_grad_()
+    found = run(StatevectorEngine(), circuit, angles, double)
+    assert [x.dtype for x in found] == [torch.float32, torch.float32, torch.float64]
+    assert_same(found[:2], expected[:2])
     assert StatevectorEngine().probabilities(circuit, angles[:0]).shape == (0, 4)
 
 
@@ -368,3 +390,12 @@ def test_compilation_is_announced_once_and_cached(tmp_path: Path) -> None:
 def test_a_forked_child_starts_its_own_threads() -> None:
     code = RUN + "child = os.fork()\nrun()\nif child: print('status', os.waitpid(child, 0)[1])"
     assert "status 0" in python(code)
+
+
+def test_cached_code_depends_on_every_source_file() -> None:
+    from qbench.circuits import kernel, lanes, rotations
+
+    text = "".join(inspect.getsource(module) for module in (lanes, rotations))
+    for entry in (kernel.forward, kernel.backward):
+        sources = inspect.getclosurevars(entry.py_func).nonlocals["sources"]
+        assert sources == hashlib.sha256(text.encode()).hexdigest()

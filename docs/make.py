@@ -1,0 +1,48 @@
+"""Writes the generated parts of the documentation: `docs/cli.md` and the README's leaderboard.
+
+Run from the project's root: `python docs/make.py`. The tests fail when what it writes is out of date.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+import click
+
+from qbench.cli import cli
+
+ROOT = Path(__file__).parents[1]
+BLOCK = re.compile(r"(<!-- leaderboard -->\n).*?(<!-- /leaderboard -->)", re.DOTALL)
+
+
+def command_line() -> str:
+    """The help of every command, as a page."""
+    parts = ["# The command line\n\nMade from `--help` by `docs/make.py`.\n"]
+    context = click.Context(cli, info_name="qbench", terminal_width=100, max_content_width=100)
+    parts.append(f"```text\n{cli.get_help(context)}\n```\n")
+    for name, command in sorted(cli.commands.items()):
+        inner = click.Context(command, context, info_name=name, max_content_width=100)
+        parts.append(f"## qbench {name}\n\n```text\n{command.get_help(inner)}\n```\n")
+    return "\n".join(parts)
+
+
+def readme() -> str:
+    """The README with the table of `leaderboard/README.md`."""
+    page = (ROOT / "leaderboard" / "README.md").read_text()
+    table = page[page.index("|   Rank") :].split("\n\n")[0]
+    table = re.sub(r" <sup>\d+</sup>", "", table)
+    text = (ROOT / "README.md").read_text()
+    return BLOCK.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
+
+
+def pages() -> dict[Path, str]:
+    """Every generated file and its content."""
+    return {ROOT / "docs" / "cli.md": command_line(), ROOT / "README.md": readme()}
+
+
+if __name__ == "__main__":
+    for path, content in pages().items():
+        path.write_text(content)
+        print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)

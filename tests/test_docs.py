@@ -1,0 +1,78 @@
+"""What the documentation says is so."""
+
+import importlib.util
+import re
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from qbench import hookspecs
+from qbench.cli import cli
+from qbench.registry import load_registry
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "leaderboard/README.md"]
+
+
+def load_make():
+    spec = importlib.util.spec_from_file_location("docs_make", ROOT / "docs" / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_generated_pages_are_up_to_date():
+    for path, content in load_make().pages().items():
+        assert path.read_text() == content, f"run 'python docs/make.py' to renew {path.name}"
+
+
+def test_every_hook_is_documented():
+    page = (ROOT / "docs" / "plugins.md").read_text()
+    hooks = [name for name in vars(hookspecs) if name.startswith("qbench_")]
+    assert len(hooks) == 5
+    for hook in hooks:
+        assert f"### `{hook}`" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
+        if not target.startswith(("http://", "https://")):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_commands_shown_exist_with_their_options():
+    shown = 0
+    for page in PAGES:
+        for line in re.findall(r"^ *(qbench [a-z].*?)(?: {2,}.*| +#.*)?$", page.read_text(), re.M):
+            words = shlex.split(line)
+            if words[1] not in cli.commands:
+                continue
+            options = {flag for p in cli.commands[words[1]].params for flag in p.opts}
+            for word in words[2:]:
+                if word.startswith("--"):
+                    assert word in options | {"--help"}, f"{page.name}: {line}"
+            shown += 1
+    assert shown >= 10
+
+
+def test_the_readmes_notebook_runs(capsys):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    exec(compile(code, "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert re.match(r"clean 0\.\d+, robust 0\.\d+ \[0\.\d+, 0\.\d+\] over 200 images", printed)
+
+
+def test_the_documented_plugin_runs(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "plugins.md").read_text(), re.S)
+    path = tmp_path / "my_model.py"
+    path.write_text(code)
+    try:
+        registry = load_registry((str(path),))
+        model = registry.get("model", "my-mlp").create()
+        assert sum(p.numel() for p in model.parameters()) == 256 * 32 + 32 + 32 * 4 + 4
+    finally:
+        load_registry.cache_clear()
+        sys.modules.pop("my_model", None)
