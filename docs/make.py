@@ -1,6 +1,6 @@
 """Writes the generated parts of the documentation: `docs/cli.md` and the README's leaderboard.
 
-Run from the project's root: `python docs/make.py`. The tests fail when what it writes is out of date.
+Run from the project's root: `python docs/make.py`. The tests fail when its output is out of date.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from qbench.certifying import SAMPLES
 from qbench.errors import UsageError
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import SCHEMA_VERSION, canonical_sha256
-from qbench.registry import Provided, Registry, load_registry
+from qbench.registry import PluginFile, Provided, Registry, load_registry
 from qbench.specs import Spec
 from qbench.tasks import Task, load_data, select
 from qbench.zoo import Zoo
@@ -27,7 +27,7 @@ class RunSelection:
         eps: Budgets; the protocol's when None.
         limit: How many of the protocol's images; all when None.
         retrain: Train afresh instead of taking weights from the zoo.
-        plugin_paths: Plugins to load from files.
+        plugins: Plugins given as files.
     """
 
     models: Sequence[str] = ("all",)
@@ -37,7 +37,7 @@ class RunSelection:
     eps: Sequence[float] | None = None
     limit: int | None = None
     retrain: bool = False
-    plugin_paths: tuple[str, ...] = ()
+    plugins: tuple[PluginFile, ...] = ()
 
 
 def make_plan(selection: RunSelection) -> list[Task]:
@@ -59,14 +59,14 @@ def passes(task: Task) -> tuple[int, int]:
 
     Counts training images and attack steps; what an attack does not declare counts as nothing.
     """
-    n = task.limit or _images(task.protocol, task.plugin_paths)
+    n = task.limit or _images(task.protocol, task.plugins)
     if task.kind == "training" and task.zoo_sha256 is None:
-        spec = load_registry(task.plugin_paths).get("model", task.model).spec
+        spec = load_registry(task.plugins).get("model", task.model).spec
         selection = load_protocol(task.protocol).selection
-        images = len(load_data(selection.dataset, task.plugin_paths).train.y) * spec.recipe.epochs
+        images = len(load_data(selection.dataset, task.plugins).train.y) * spec.recipe.epochs
         return images, images
     if task.kind == "robust-accuracy" and task.attack is not None:
-        attack = load_registry(task.plugin_paths).get("attack", task.attack).create(**task.params)
+        attack = load_registry(task.plugins).get("attack", task.attack).create(**task.params)
         forward, gradient = getattr(attack, "passes", (0, 0))
         return (forward + 2) * n, gradient * n
     if task.kind == "transfer-accuracy":
@@ -79,15 +79,15 @@ def passes(task: Task) -> tuple[int, int]:
     return 0, 0
 
 
-def _images(protocol: str, plugin_paths: tuple[str, ...]) -> int:
+def _images(protocol: str, plugins: tuple[PluginFile, ...]) -> int:
     selection = load_protocol(protocol).selection
-    return len(select(load_data(selection.dataset, plugin_paths), selection, None).y)
+    return len(select(load_data(selection.dataset, plugins), selection, None).y)
 
 
 class _Planner:
     def __init__(self, selection: RunSelection) -> None:
         self.selection = selection
-        self.registry: Registry = load_registry(selection.plugin_paths)
+        self.registry: Registry = load_registry(selection.plugins)
         self.protocol: Protocol = load_protocol(selection.protocol)
         self.models = self.registry.select("model", selection.models)
         self.attacks = self.registry.select("attack", selection.attacks)
@@ -100,7 +100,7 @@ class _Planner:
         for eps in self.eps:
             self.protocol.threat_model(eps)
         self.zoo = Zoo()
-        self.dataset = load_data(self.protocol.selection.dataset, selection.plugin_paths)
+        self.dataset = load_data(self.protocol.selection.dataset, selection.plugins)
 
     def plan(self) -> list[Task]:
         targets = [(model, seed) for model in self.models for seed in self.seeds]
@@ -134,7 +134,7 @@ class _Planner:
                 model=model,
                 seed=seed,
                 zoo_sha256=zoo_sha256,
-                plugin_paths=self.selection.plugin_paths,
+                plugins=self.selection.plugins,
             ),
             recipe=asdict(provided.spec.recipe),
         )
@@ -182,9 +182,7 @@ class _Planner:
 
     def _task(self, task: Task, **identity: Any) -> Task:
         """The task with its key: the hash of all that determines its result."""
-        own = {
-            name: value for name, value in vars(task).items() if name not in ("key", "plugin_paths")
-        }
+        own = {name: value for name, value in vars(task).items() if name not in ("key", "plugins")}
         own["params"] = dict(task.params)
         images = select(self.dataset, self.protocol.selection, task.limit)
         key = canonical_sha256(

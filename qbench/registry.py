@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import hashlib
-import importlib.util
 import re
 import sys
 from collections.abc import Iterable, Sequence
@@ -177,14 +176,30 @@ def _checked(spec: object, spec_type: type[Spec]) -> Spec:
     return spec
 
 
-@lru_cache(maxsize=8)
-def load_registry(paths: tuple[str, ...] = ()) -> Registry:
-    """Load every installed plugin and those at `paths` (Python files).
+@dataclass(frozen=True)
+class PluginFile:
+    """A plugin as a Python file. Its source travels with every task, so workers need no copy."""
 
-    A plugin that fails is kept with its error; one named by path must load.
+    path: str
+    source: bytes
+
+    @classmethod
+    def read(cls, path: Path) -> PluginFile:
+        """Read a file. Raises `PluginError` when it cannot be read."""
+        try:
+            return cls(str(path.resolve()), path.read_bytes())
+        except OSError as error:
+            raise PluginError(f"plugin {path} does not load: {error.strerror}") from error
+
+
+@lru_cache(maxsize=8)
+def load_registry(files: tuple[PluginFile, ...] = ()) -> Registry:
+    """Load every installed plugin and the given files.
+
+    An installed plugin that fails is kept with its error; one given as a file must load.
 
     Raises:
-        PluginError: A plugin at one of `paths` does not load.
+        PluginError: One of `files` does not load.
     """
     registry = Registry()
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=_first_party_first):
@@ -197,8 +212,8 @@ def load_registry(paths: tuple[str, ...] = ()) -> Registry:
             plugin.error = f"{type(error).__name__}: {error}"
         else:
             registry.add(plugin, module)
-    for path in paths:
-        _load_path(registry, Path(path))
+    for file in files:
+        _load_file(registry, file)
     return registry
 
 
@@ -206,36 +221,33 @@ def _first_party_first(entry: EntryPoint) -> tuple[bool, str]:
     return (entry.dist is None or entry.dist.name != "qbench-robustness", entry.name)
 
 
-def _load_path(registry: Registry, path: Path) -> None:
-    name = path.stem
+def _load_file(registry: Registry, file: PluginFile) -> None:
+    name = Path(file.path).stem
+    version = hashlib.sha256(file.source).hexdigest()[:12]
     try:
-        source = path.read_bytes()
-        plugin = Plugin(name, str(path), hashlib.sha256(source).hexdigest()[:12])
-        if name in registry.plugins or (name in sys.modules and not _is_from(name, path)):
+        if name in registry.plugins or (name in sys.modules and not _is_from(name, file)):
             raise PluginError(f"the name {name!r} is taken by another plugin or module: rename it")
-        registry.add(plugin, _import_file(name, path))
+        plugin = Plugin(name, file.path, version)
+        registry.add(plugin, _execute(name, file))
     except (Exception, SystemExit) as error:
         ours = isinstance(error, PluginError)
         reason = str(error) if ours else f"{type(error).__name__}: {error}"
-        raise PluginError(f"plugin {path} does not load: {reason}") from error
+        raise PluginError(f"plugin {file.path} does not load: {reason}") from error
     registry.plugins[name] = plugin
     if plugin.error:
-        raise PluginError(f"plugin {path} does not load: {plugin.error}")
+        raise PluginError(f"plugin {file.path} does not load: {plugin.error}")
 
 
-def _is_from(name: str, path: Path) -> bool:
-    file = getattr(sys.modules[name], "__file__", None)
-    return file is not None and Path(file).resolve() == path.resolve()
+def _is_from(name: str, file: PluginFile) -> bool:
+    return getattr(sys.modules[name], "__file__", None) == file.path
 
 
-def _import_file(name: str, path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise PluginError("not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
+def _execute(name: str, file: PluginFile) -> ModuleType:
+    module = ModuleType(name)
+    module.__file__ = file.path
+    sys.modules[name] = module  # factories name their module, and classes are pickled by it
     try:
-        spec.loader.exec_module(module)
+        exec(compile(file.source, file.path, "exec"), module.__dict__)
     except BaseException:
         del sys.modules[name]
         raise

@@ -37,7 +37,7 @@ from qbench.records import (
     ThreatModelRef,
     TrainingMetrics,
 )
-from qbench.registry import Provided, Registry, load_registry
+from qbench.registry import PluginFile, Provided, Registry, load_registry
 from qbench.specs import AttackSpec, ModelSpec
 from qbench.store import Outcome, file_ref, from_npz, to_npz
 from qbench.training import train
@@ -62,7 +62,7 @@ class Task:
         certifier: What certifies; None in a `lipschitz` task that no certifier covers.
         limit: How many of the protocol's images; None for all.
         zoo_sha256: Weights to take from the shipped zoo; None to train.
-        plugin_paths: Plugins to load from files.
+        plugins: Plugins given as files.
     """
 
     kind: TaskKind
@@ -78,7 +78,7 @@ class Task:
     certifier: str | None = None
     limit: int | None = None
     zoo_sha256: str | None = None
-    plugin_paths: tuple[str, ...] = ()
+    plugins: tuple[PluginFile, ...] = ()
 
     @property
     def label(self) -> str:
@@ -130,9 +130,9 @@ class _Bench:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.registry: Registry = load_registry(task.plugin_paths)
+        self.registry: Registry = load_registry(task.plugins)
         self.protocol: Protocol = load_protocol(task.protocol)
-        self.dataset: Dataset = load_data(self.protocol.selection.dataset, task.plugin_paths)
+        self.dataset: Dataset = load_data(self.protocol.selection.dataset, task.plugins)
         self.split: Split = select(self.dataset, self.protocol.selection, task.limit)
 
     def spec(self, model: str | None = None) -> Provided[ModelSpec]:
@@ -338,9 +338,9 @@ _STAGES: Mapping[TaskKind, Callable[[_Bench, Mapping[str, Outcome]], _Result]] =
 
 
 @lru_cache(maxsize=4)
-def load_data(name: str, plugin_paths: tuple[str, ...] = ()) -> Dataset:
+def load_data(name: str, plugins: tuple[PluginFile, ...] = ()) -> Dataset:
     """A data set by name, checked."""
-    dataset: Dataset = load_registry(plugin_paths).get("dataset", name).create()
+    dataset: Dataset = load_registry(plugins).get("dataset", name).create()
     features = dataset.image_shape[0] * dataset.image_shape[1]
     for split in (dataset.train, dataset.test):
         check_images(split.x, split.y, features, len(dataset.classes))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from qbench.errors import VerificationError
 from qbench.files import write_atomically
-from qbench.registry import load_registry
+from qbench.registry import PluginFile, load_registry
 from qbench.tasks import load_data
 from qbench.training import TrainingState, train
 from qbench.weights import Provenance, pack, unpack
@@ -24,18 +24,18 @@ class TrainingJob:
     seed: int
     dataset: str
     root: Path
-    plugin_paths: tuple[str, ...] = ()
+    plugins: tuple[PluginFile, ...] = ()
 
     def provenance(self) -> Provenance:
         """What the weights will say they come from."""
-        provided = load_registry(self.plugin_paths).get("model", self.model)
+        provided = load_registry(self.plugins).get("model", self.model)
         return Provenance(
             model=self.model,
             plugin=provided.plugin,
             version=provided.version,
             seed=self.seed,
             dataset=self.dataset,
-            dataset_sha256=load_data(self.dataset, self.plugin_paths).sha256,
+            dataset_sha256=load_data(self.dataset, self.plugins).sha256,
             recipe=provided.spec.recipe,
         )
 
@@ -77,8 +77,8 @@ def train_one(
 ) -> bytes:
     """Train one model, going on from the state an interrupted training left; the packed weights."""
     provenance, path = job.provenance(), _state_path(job)
-    dataset = load_data(job.dataset, job.plugin_paths)
-    provided = load_registry(job.plugin_paths).get("model", job.model)
+    dataset = load_data(job.dataset, job.plugins)
+    provided = load_registry(job.plugins).get("model", job.model)
     state = None
     if path.exists():
         state, found = unpack(path.read_bytes(), str(path))

@@ -137,7 +137,7 @@ def complaint(result) -> str:
         (["--seeds", "x"], "'x' is not a list of seeds"),
         (["--limit", "0"], "0 is not in the range"),
         (["--jobs", "0"], "0 is not in the range"),
-        (["--plugin", "missing.py"], "missing.py does not load: FileNotFoundError"),
+        (["--plugin", "missing.py"], "plugin missing.py does not load: No such file"),
         (["--out", "/proc/nowhere"], "cannot write to /proc/nowhere"),
     ],
 )

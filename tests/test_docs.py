@@ -10,7 +10,7 @@ import pytest
 
 from qbench import hookspecs
 from qbench.cli import cli
-from qbench.registry import load_registry
+from qbench.registry import PluginFile, load_registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "leaderboard/README.md"]
@@ -70,7 +70,7 @@ def test_the_documented_plugin_runs(tmp_path):
     path = tmp_path / "my_model.py"
     path.write_text(code)
     try:
-        registry = load_registry((str(path),))
+        registry = load_registry((PluginFile.read(path),))
         model = registry.get("model", "my-mlp").create()
         assert sum(p.numel() for p in model.parameters()) == 256 * 32 + 32 + 32 * 4 + 4
     finally:

@@ -6,7 +6,7 @@ import pytest
 
 from qbench import registry as module
 from qbench.errors import PluginError, UnknownNameError
-from qbench.registry import Plugin, Registry, load_registry
+from qbench.registry import Plugin, PluginFile, Registry, load_registry
 
 PLUGIN = """
     from qbench.hookspecs import hookimpl
@@ -38,7 +38,7 @@ def _fresh():
 def write(folder, file, *, name="mine", factory="plugin_a:build", text=PLUGIN):
     path = folder / file
     path.write_text(textwrap.dedent(text).format(name=name, factory=factory))
-    return str(path)
+    return PluginFile.read(path)
 
 
 def test_the_first_party_plugins_load():
@@ -89,12 +89,12 @@ def test_a_file_that_is_no_plugin_is_named_with_its_error(tmp_path, text, compla
     path = tmp_path / "plugin_bad.py"
     path.write_text(text)
     with pytest.raises(PluginError, match=f"plugin_bad.py does not load: .*{complaint}"):
-        load_registry((str(path),))
+        load_registry((PluginFile.read(path),))
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(PluginError, match=r"nowhere.py does not load: FileNotFoundError"):
-        load_registry((str(tmp_path / "nowhere.py"),))
+    with pytest.raises(PluginError, match=r"nowhere.py does not load: No such file"):
+        PluginFile.read(tmp_path / "nowhere.py")
 
 
 def test_a_file_named_like_a_module_is_refused(tmp_path):

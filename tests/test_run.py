@@ -15,7 +15,7 @@ import pytest
 from qbench.errors import UsageError, WeightsError
 from qbench.executors import InProcess, local_executor, run_graph
 from qbench.plan import RunSelection, make_plan, passes
-from qbench.registry import load_registry
+from qbench.registry import PluginFile, load_registry
 from qbench.specs import Recipe
 from qbench.store import Store
 from qbench.tasks import run_task
@@ -212,7 +212,7 @@ def test_a_model_of_ones_own_and_attacks_that_misbehave(tmp_path):
         seeds=(0,),
         eps=(0.1,),
         limit=8,
-        plugin_paths=(str(path),),
+        plugins=(PluginFile.read(path),),
     )
     try:
         with local_executor(2) as executor:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from qbench.cli.options import json_option, plugin_option
+
+if TYPE_CHECKING:
+    from qbench.registry import PluginFile
 
 
 def _show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
@@ -35,13 +38,13 @@ def _text(value: Any) -> str:
 @click.command()
 @plugin_option
 @json_option
-def models(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+def models(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the models: name, family, training, and which seeds the zoo holds."""
     from qbench.registry import load_registry
     from qbench.zoo import Zoo
 
     rows, zoo = [], Zoo()
-    for name, provided in load_registry(plugin_paths).all("model").items():
+    for name, provided in load_registry(plugins).all("model").items():
         spec = provided.spec
         row = {
             "name": name,
@@ -58,7 +61,7 @@ def models(plugin_paths: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @plugin_option
 @json_option
-def attacks(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+def attacks(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the attacks: name, norms, and what they need of a model."""
     from qbench.registry import load_registry
 
@@ -71,7 +74,7 @@ def attacks(plugin_paths: tuple[str, ...], as_json: bool) -> None:
             "plugin": provided.plugin,
             "description": provided.spec.description,
         }
-        for name, provided in load_registry(plugin_paths).all("attack").items()
+        for name, provided in load_registry(plugins).all("attack").items()
     ]
     _show(rows, as_json)
 
@@ -79,7 +82,7 @@ def attacks(plugin_paths: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @plugin_option
 @json_option
-def certifiers(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+def certifiers(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the certifiers: name, what they cover, and their source."""
     from qbench.registry import load_registry
 
@@ -91,7 +94,7 @@ def certifiers(plugin_paths: tuple[str, ...], as_json: bool) -> None:
             "description": provided.spec.description,
             "source": provided.spec.source,
         }
-        for name, provided in load_registry(plugin_paths).all("certifier").items()
+        for name, provided in load_registry(plugins).all("certifier").items()
     ]
     _show(rows, as_json)
 
@@ -99,13 +102,13 @@ def certifiers(plugin_paths: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @plugin_option
 @json_option
-def datasets(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+def datasets(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the data sets ('qbench sheet' draws one)."""
     from qbench.registry import load_registry
 
     rows = [
         {"name": name, "plugin": provided.plugin, "description": provided.spec.description}
-        for name, provided in load_registry(plugin_paths).all("dataset").items()
+        for name, provided in load_registry(plugins).all("dataset").items()
     ]
     _show(rows, as_json)
 
@@ -113,7 +116,7 @@ def datasets(plugin_paths: tuple[str, ...], as_json: bool) -> None:
 @click.command()
 @plugin_option
 @json_option
-def engines(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+def engines(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the engines that circuits run on."""
     from qbench.registry import load_registry
 
@@ -125,7 +128,7 @@ def engines(plugin_paths: tuple[str, ...], as_json: bool) -> None:
             "plugin": provided.plugin,
             "description": provided.spec.description,
         }
-        for name, provided in load_registry(plugin_paths).all("engine").items()
+        for name, provided in load_registry(plugins).all("engine").items()
     ]
     _show(rows, as_json)
 
@@ -155,11 +158,11 @@ def protocols(as_json: bool) -> None:
 @click.command()
 @plugin_option
 @json_option
-def plugins(plugin_paths: tuple[str, ...], as_json: bool) -> None:
+def plugins(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the plugins, what each provides, and why one did not load."""
     from qbench.registry import load_registry
 
-    registry = load_registry(plugin_paths)
+    registry = load_registry(plugins)
     rows = [
         {
             "name": plugin.name,

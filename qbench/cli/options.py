@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from qbench.registry import PluginFile
 
 
 class Listed(click.ParamType[tuple[Any, ...]]):
@@ -41,12 +44,18 @@ def default_jobs() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _plugin_files(paths: tuple[Path, ...]) -> tuple[PluginFile, ...]:
+    from qbench.registry import PluginFile
+
+    return tuple(PluginFile.read(path) for path in paths)
+
+
 plugin_option = click.option(
     "--plugin",
-    "plugin_paths",
+    "plugins",
     multiple=True,
     type=click.Path(path_type=Path),
-    callback=lambda _ctx, _param, paths: tuple(str(path.resolve()) for path in paths),
+    callback=lambda _ctx, _param, paths: _plugin_files(paths),
     help="Also load this Python file as a plugin (repeatable).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")

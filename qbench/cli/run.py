@@ -15,6 +15,7 @@ from qbench.cli.options import Listed, jobs_option, json_option, plugin_option
 if TYPE_CHECKING:
     from qbench.plan import RunSelection
     from qbench.records import Record
+    from qbench.registry import PluginFile
     from qbench.store import Store
     from qbench.tasks import Task
 
@@ -74,7 +75,7 @@ def run(
     retrain: bool,
     dry_run: bool,
     jobs: int,
-    plugin_paths: tuple[str, ...],
+    plugins: tuple[PluginFile, ...],
     as_json: bool,
 ) -> None:
     """Attack models and write a leaderboard.
@@ -101,7 +102,7 @@ def run(
         eps=eps,
         limit=limit,
         retrain=retrain,
-        plugin_paths=plugin_paths,
+        plugins=plugins,
     )
     store = Store(out or Path("runs") / _folder(selection))
     tasks = make_plan(selection)
@@ -148,7 +149,7 @@ def _weight(task: Task) -> float:
     from qbench.registry import load_registry
 
     forward, gradient = passes(task)
-    quantum = load_registry(task.plugin_paths).get("model", task.model).spec.family == "quantum"
+    quantum = load_registry(task.plugins).get("model", task.model).spec.family == "quantum"
     return 100 + (forward + 2 * gradient) * (1 if quantum else 0.05)
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from qbench.cli.options import plugin_option
+
+if TYPE_CHECKING:
+    from qbench.registry import PluginFile
 
 
 @click.command()
 @click.argument("dataset")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @plugin_option
-def sheet(dataset: str, file: Path, plugin_paths: tuple[str, ...]) -> None:
+def sheet(dataset: str, file: Path, plugins: tuple[PluginFile, ...]) -> None:
     """Draw samples of each class of DATASET into FILE (a PNG).
 
     \b
@@ -23,5 +27,5 @@ def sheet(dataset: str, file: Path, plugin_paths: tuple[str, ...]) -> None:
     from qbench.reporting import write_sample_sheet
     from qbench.tasks import load_data
 
-    write_sample_sheet(load_data(dataset, plugin_paths), file)
+    write_sample_sheet(load_data(dataset, plugins), file)
     click.echo(f"wrote {file}")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from qbench.cli.options import Listed, jobs_option, plugin_option
+
+if TYPE_CHECKING:
+    from qbench.registry import PluginFile
 
 
 @click.command()
@@ -35,7 +39,7 @@ def train(
     dataset: str,
     out: Path,
     jobs: int,
-    plugin_paths: tuple[str, ...],
+    plugins: tuple[PluginFile, ...],
 ) -> None:
     """Train models by their recipe, the same weights for the same seed every time.
 
@@ -57,10 +61,10 @@ def train(
 
     if any(seed < 0 for seed in seeds):
         raise UsageError(f"seeds must be at least 0, got {list(seeds)}")
-    registry = load_registry(plugin_paths)
-    load_data(dataset, plugin_paths)
+    registry = load_registry(plugins)
+    load_data(dataset, plugins)
     work = [
-        TrainingJob(name, seed, dataset, out, plugin_paths)
+        TrainingJob(name, seed, dataset, out, plugins)
         for name in registry.select("model", models)
         for seed in dict.fromkeys(seeds)
     ]
