@@ -91,6 +91,16 @@ def test_the_regulariser_is_the_papers():
     assert model.regularisation().item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_amplitude_model_is_four_quadratic_forms():
+    model = Amplitude(qubits=5, layers=4, classes=3).double()
+    torch.nn.init.uniform_(model.theta, -3, 3)
+    forms, x = model.quadratic_forms(), torch.rand(6, 32, dtype=torch.float64)
+    assert forms.shape == (3, 32, 32)
+    unit = x / x.norm(dim=1, keepdim=True)
+    expected = torch.einsum("ni,kij,nj->nk", unit, forms, unit)
+    torch.testing.assert_close(model(x), expected, atol=1e-12, rtol=0)
+
+
 def test_an_all_zero_image_has_no_amplitude_encoding():
     x = torch.rand(3, 256)
     x[1] = 0

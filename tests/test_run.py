@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from qbench.errors import UsageError, WeightsError
-from qbench.executors import InProcess, local_executor, run_graph
+from qbench.executors import InProcess, open_executor
+from qbench.graph import run_graph
 from qbench.plan import RunSelection, make_plan, passes
 from qbench.registry import PluginFile, load_registry
 from qbench.specs import Recipe
@@ -87,7 +88,7 @@ def test_records_say_what_was_done(small):
 
 def test_results_do_not_depend_on_the_number_of_jobs(small, tmp_path):
     folder, _, _ = small
-    with local_executor(2) as executor:
+    with open_executor("local", 2) as executor:
         run(SMALL, tmp_path, executor, width=4)
     ours, theirs = (
         {r.key: r.model_copy(update={"cost": None}) for r in Store(f).records()}
@@ -215,7 +216,7 @@ def test_a_model_of_ones_own_and_attacks_that_misbehave(tmp_path):
         plugins=(PluginFile.read(path),),
     )
     try:
-        with local_executor(2) as executor:
+        with open_executor("local", 2) as executor:
             _, records, _ = run(selection, tmp_path / "out", executor, width=2)
     finally:
         load_registry.cache_clear()

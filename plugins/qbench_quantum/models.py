@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.circuits.circuit import Circuit
-from qbench.circuits.statevector import StatevectorEngine
+from qbench.circuits.statevector import StatevectorEngine, quadratic_forms
 from qbench.circuits.torch_engine import expectations
 from qbench.errors import DataError
 from qbench.interfaces import Engine
@@ -103,3 +103,7 @@ class Amplitude(CircuitClassifier):
                 "leave it out or use another model"
             )
         return expectations(self.engine.probabilities(self.circuit, self.theta, x / norm))
+
+    def quadratic_forms(self) -> Tensor:
+        """Symmetric A_k (classes, d, d) with scores f_k(x) = x̂ᵀ A_k x̂ for x̂ = x/‖x‖₂."""
+        return quadratic_forms(self.circuit, self.theta.detach())

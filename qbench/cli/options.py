@@ -59,6 +59,13 @@ plugin_option = click.option(
     help="Also load this Python file as a plugin (repeatable).",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON to standard output.")
+executor_option = click.option(
+    "--executor",
+    default="local",
+    show_default=True,
+    metavar="local|dask|tcp://HOST:PORT",
+    help="Where tasks run: here, on a Dask cluster made here, or on a Dask scheduler's workers.",
+)
 jobs_option = click.option(
     "--jobs",
     type=click.IntRange(min=1),

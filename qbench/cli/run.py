@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from qbench.cli.options import Listed, jobs_option, json_option, plugin_option
+from qbench.cli.options import Listed, executor_option, jobs_option, json_option, plugin_option
 
 if TYPE_CHECKING:
     from qbench.plan import RunSelection
@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     "--retrain", is_flag=True, help="Train the models afresh instead of taking the zoo's weights."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and its cost, and do nothing.")
+@executor_option
 @jobs_option
 @plugin_option
 @json_option
@@ -74,6 +75,7 @@ def run(
     out: Path | None,
     retrain: bool,
     dry_run: bool,
+    executor: str,
     jobs: int,
     plugins: tuple[PluginFile, ...],
     as_json: bool,
@@ -90,6 +92,7 @@ def run(
       qbench run --models 'reup*,convnet' --seeds 0 --limit 20
       qbench run --models all --attacks pgd,fgsm --eps 0.1 --dry-run
       qbench run --protocol wendlinger2024
+      qbench run --executor tcp://scheduler:8786    on the workers of a Dask scheduler
     """
     from qbench.plan import RunSelection, make_plan
     from qbench.store import Store
@@ -109,7 +112,7 @@ def run(
     if dry_run:
         _print_plan(tasks, store, as_json)
         return
-    records = _run(tasks, store, jobs)
+    records = _run(tasks, store, executor, jobs)
     _report(records, store, as_json)
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
@@ -123,24 +126,33 @@ def _folder(selection: RunSelection) -> str:
     return f"{selection.protocol}{limit}{'-retrained' if selection.retrain else ''}"
 
 
-def _run(tasks: list[Task], store: Store, jobs: int) -> list[Record]:
+def _run(tasks: list[Task], store: Store, executor: str, jobs: int) -> list[Record]:
     from qbench.cli.progress import progress
-    from qbench.executors import local_executor, run_graph
+    from qbench.executors import open_executor
+    from qbench.graph import run_graph
 
-    click.echo(f"{len(tasks)} tasks, {jobs} at a time, results in {store.root}", err=True)
+    what = f"{jobs} at a time" if executor == "local" else f"on {executor}"
+    click.echo(f"{len(tasks)} tasks, {what}, results in {store.root}", err=True)
     with store.locked(), progress("running", total=sum(map(_weight, tasks))) as advance:
         try:
-            with local_executor(jobs) as executor:
+            with open_executor(executor, jobs) as pool:
                 return run_graph(
                     tasks,
                     store,
-                    executor,
-                    width=1 if jobs == 1 else 2 * jobs,
+                    pool,
+                    width=_width(executor, jobs),
                     on_done=lambda task, _record: advance(_weight(task), task.label),
                 )
         except KeyboardInterrupt:
             click.echo("interrupted: the same command goes on from here", err=True)
             raise
+
+
+def _width(executor: str, jobs: int) -> int:
+    """Tasks handed out at a time: enough to keep workers busy, few enough to hold in memory."""
+    if executor == "local":
+        return 1 if jobs == 1 else 2 * jobs
+    return 64
 
 
 def _weight(task: Task) -> float:

@@ -53,7 +53,7 @@ def train(
     """
     from qbench.cli.progress import progress
     from qbench.errors import UsageError
-    from qbench.executors import local_executor
+    from qbench.executors import open_executor
     from qbench.registry import load_registry
     from qbench.store import Store
     from qbench.tasks import load_data
@@ -77,7 +77,7 @@ def train(
     with (
         Store(out).locked(),
         progress("training", total) as advance,
-        local_executor(jobs) as executor,
+        open_executor("local", jobs) as executor,
     ):
 
         def show(job: TrainingJob, state: object) -> None:
