@@ -47,12 +47,17 @@ class Recipe:
         learning_rate: Adam's step size.
         batch_size: Images a step.
         regularisation: λ, the weight of the model's own `regularisation()` in the loss.
+        adversarial_eps: Train on images perturbed by PGD within this ℓ∞ budget (Madry et al.
+            2018) instead of clean ones; 0 trains on clean images.
+        adversarial_steps: Steps of that PGD, each of 2.5 · adversarial_eps / adversarial_steps.
     """
 
     epochs: int = 20
     learning_rate: float = 1e-3
     batch_size: int = 50
     regularisation: float = 0.0
+    adversarial_eps: float = 0.0
+    adversarial_steps: int = 7
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,9 @@ from torch.nn.functional import cross_entropy
 
 from qbench.datasets.base import Dataset
 from qbench.errors import VerificationError
+from qbench.geometry import ascent_direction, project, random_start
 from qbench.scoring import predict
-from qbench.specs import Recipe
+from qbench.specs import Recipe, ThreatModel
 
 
 @dataclass
@@ -85,10 +86,14 @@ def _one_epoch(
     epoch: int,
 ) -> float:
     model.train()
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed * 100_003 + epoch))
+    generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+    order = torch.randperm(len(x), generator=generator)
     total = 0.0
     for batch in torch.split(order, recipe.batch_size):
-        loss = cross_entropy(model(x[batch]), y[batch])
+        inputs = x[batch]
+        if recipe.adversarial_eps:
+            inputs = _perturbed(model, inputs, y[batch], recipe, generator)
+        loss = cross_entropy(model(inputs), y[batch])
         total += loss.item() * len(batch)
         if recipe.regularisation:
             loss = loss + recipe.regularisation * model.regularisation()  # type: ignore[operator]
@@ -99,6 +104,20 @@ def _one_epoch(
     if not math.isfinite(mean):
         raise VerificationError(f"training diverged: the loss is {mean} in epoch {epoch + 1}")
     return mean
+
+
+def _perturbed(
+    model: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, generator: torch.Generator
+) -> Tensor:
+    """The inner maximisation of adversarial training: PGD from a random start, last step kept."""
+    threat = ThreatModel(norm="linf", eps=recipe.adversarial_eps)
+    step = 2.5 * recipe.adversarial_eps / recipe.adversarial_steps
+    x_adv = random_start(x, threat, generator)
+    for _ in range(recipe.adversarial_steps):
+        x_adv.requires_grad_()
+        (gradient,) = torch.autograd.grad(cross_entropy(model(x_adv), y), x_adv)
+        x_adv = project(x_adv.detach() + step * ascent_direction(gradient, "linf"), x, threat)
+    return x_adv
 
 
 def _moments(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:

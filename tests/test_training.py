@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from qbench.api import load_dataset, load_model
+from qbench.api import evaluate, load_dataset, load_model
 from qbench.datasets.base import Dataset, Split
 from qbench.errors import VerificationError, WeightsError
 from qbench.executors import InProcess
@@ -74,6 +74,16 @@ def test_the_regulariser_shrinks_what_it_weighs(glyphs):
     _, free = train(Penalised, glyphs, Recipe(epochs=3), 0)
     _, bound = train(Penalised, glyphs, Recipe(epochs=3, regularisation=1.0), 0)
     assert bound.weights["linear.weight"].norm() < 0.8 * free.weights["linear.weight"].norm()
+
+
+def test_adversarial_training_makes_a_convnet_harder_to_fool(glyphs):
+    whole = load_dataset()
+    accuracy = []
+    for eps in (0.0, 0.1):
+        model, _ = train(ConvNet, whole, Recipe(epochs=6, adversarial_eps=eps), 0)
+        result = evaluate(model, eps=0.1, steps=10)
+        accuracy.append(result.robust_accuracy)
+    assert accuracy[1] > accuracy[0] + 0.1
 
 
 def test_divergence_is_an_error(glyphs):

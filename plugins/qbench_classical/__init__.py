@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qbench.hookspecs import hookimpl
-from qbench.specs import ModelSpec
+from qbench.specs import ModelSpec, Recipe
 
 
 @hookimpl
 def qbench_models() -> Iterable[ModelSpec]:
-    """The two classical networks of the reference paper."""
+    """The two classical networks of the reference paper, plain and adversarially trained."""
     yield ModelSpec(
         name="convnet",
         description="one 5x5 convolution (6 channels), max-pool, linear; 20 epochs",
@@ -24,4 +24,20 @@ def qbench_models() -> Iterable[ModelSpec]:
         factory="qbench_classical.models:Fourier",
         family="classical",
         structure="sine-network",
+    )
+    yield ModelSpec(
+        name="convnet-at",
+        description="convnet, adversarially trained at ε = 0.1, 20 epochs",
+        factory="qbench_classical.models:ConvNet",
+        family="classical",
+        structure="convnet",
+        recipe=Recipe(adversarial_eps=0.1),
+    )
+    yield ModelSpec(
+        name="fourier-at",
+        description="fourier, adversarially trained at ε = 0.1, 20 epochs",
+        factory="qbench_classical.models:Fourier",
+        family="classical",
+        structure="sine-network",
+        recipe=Recipe(adversarial_eps=0.1),
     )

@@ -21,7 +21,7 @@ def _reup(name: str, penalty: float, epochs: int) -> ModelSpec:
 
 @hookimpl
 def qbench_models() -> Iterable[ModelSpec]:
-    """Re-uploading circuits at three regularisations and two epochs, and the amplitude circuit."""
+    """Re-uploading and amplitude circuits: plain, regularised, and adversarially trained."""
     for epochs, suffix in ((20, ""), (100, "-ep100")):
         yield _reup(f"reup{suffix}", 0.0, epochs)
         yield _reup(f"reup-0.1{suffix}", 0.1, epochs)
@@ -32,6 +32,22 @@ def qbench_models() -> Iterable[ModelSpec]:
         factory="qbench_quantum.models:Amplitude",
         family="quantum",
         structure="amplitude-circuit",
+    )
+    yield ModelSpec(
+        name="reup-at",
+        description="data re-uploading as reup, adversarially trained at ε = 0.1, 20 epochs",
+        factory="qbench_quantum.models:ReUpload",
+        family="quantum",
+        structure="reupload-circuit",
+        recipe=Recipe(adversarial_eps=0.1),
+    )
+    yield ModelSpec(
+        name="amplitude-at",
+        description="amplitude encoding as amplitude, adversarially trained at ε = 0.1, 20 epochs",
+        factory="qbench_quantum.models:Amplitude",
+        family="quantum",
+        structure="amplitude-circuit",
+        recipe=Recipe(adversarial_eps=0.1),
     )
 
 
