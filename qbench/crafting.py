@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import signal
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +21,13 @@ from qbench.specs import ThreatModel
 TOLERANCE = 1e-6  # relative, on ε
 
 
+class AttackTimeoutError(Exception):
+    """An attack took longer than it may."""
+
+    def __str__(self) -> str:
+        return "the attack took longer than its time limit (--time-limit)"
+
+
 @dataclass(frozen=True)
 class Crafted:
     """Verified adversarial images (n, features), and how many images went through the model.
@@ -30,15 +41,22 @@ class Crafted:
 
 
 class CountedModel(nn.Module):
-    """A model that counts the images passed through it, forwards and backwards."""
+    """A model that counts the images passed through it, forwards and backwards.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: What to count for.
+        deadline: Of `time.monotonic`; no pass begins after it.
+    """
+
+    def __init__(self, model: nn.Module, deadline: float = math.inf) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.deadline = model, deadline
         self.forward_count = 0
         self.gradient_count = 0
 
     def forward(self, x: Tensor) -> Tensor:
+        if time.monotonic() > self.deadline:
+            raise AttackTimeoutError
         scores: Tensor = self.model(x)
         self.forward_count += len(x)
         if scores.requires_grad:
@@ -50,7 +68,14 @@ class CountedModel(nn.Module):
 
 
 def craft(
-    attack: Attack, model: nn.Module, x: Tensor, y: Tensor, threat: ThreatModel, seed: int
+    attack: Attack,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    threat: ThreatModel,
+    seed: int,
+    *,
+    time_limit_s: float = math.inf,
 ) -> Crafted:
     """Adversarial images for (x, y).
 
@@ -61,16 +86,37 @@ def craft(
         y: Labels to leave, or to reach when the threat model is targeted, (n,).
         threat: Norm, ε, box and goal.
         seed: Of the generator handed to the attack.
+        time_limit_s: How long the attack may take.
 
     Raises:
+        AttackTimeoutError: It took longer.
         VerificationError: What the attack returned is no set of adversarial images for x.
     """
-    counted = CountedModel(model)
+    counted = CountedModel(model, time.monotonic() + time_limit_s)
     generator = torch.Generator().manual_seed(seed)
-    with frozen(counted):
+    with frozen(counted), _alarm(time_limit_s):
         x_adv = attack(counted, x.clone(), y.clone(), threat, generator)
     verify(x_adv, x, threat)
     return Crafted(x_adv.detach(), counted.forward_count, counted.gradient_count)
+
+
+@contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Stop Python code that never calls the model; only a process's main thread can be stopped."""
+    if math.isinf(seconds) or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise AttackTimeoutError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def verify(x_adv: object, x: Tensor, threat: ThreatModel) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 
 from qbench.records import Record
+from qbench.running import run_task
 from qbench.store import Outcome, Store
-from qbench.tasks import Task, run_task
+from qbench.tasks import Task
 
 
 def run_graph(

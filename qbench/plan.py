@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qbench.certifying import SAMPLES
+from qbench.diagnosing import IMAGES
 from qbench.errors import UsageError
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import SCHEMA_VERSION, canonical_sha256
 from qbench.registry import PluginFile, Provided, Registry, load_registry
 from qbench.specs import Spec
-from qbench.tasks import Task, load_data, select
+from qbench.tasks import TIME_LIMIT_S, Task, load_data, select
 from qbench.zoo import Zoo
+
+_NOT_IDENTITY = ("key", "label", "time_limit_s", "plugins")  # do not change a result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,11 +25,13 @@ class RunSelection:
     """What to run.
 
     Args:
-        models, attacks: Names, globs or `all`.
+        models: Names, globs or `all`.
+        attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`.
         protocol: Name of the protocol.
         seeds: Seeds; the protocol's when None.
         eps: Budgets; the protocol's when None.
         limit: How many of the protocol's images; all when None.
+        time_limit_s: How long each attack may take.
         retrain: Train afresh instead of taking weights from the zoo.
         plugins: Plugins given as files.
     """
@@ -36,6 +42,7 @@ class RunSelection:
     seeds: Sequence[int] | None = None
     eps: Sequence[float] | None = None
     limit: int | None = None
+    time_limit_s: float = TIME_LIMIT_S
     retrain: bool = False
     plugins: tuple[PluginFile, ...] = ()
 
@@ -69,6 +76,11 @@ def passes(task: Task) -> tuple[int, int]:
         attack = load_registry(task.plugins).get("attack", task.attack).create(**task.params)
         forward, gradient = getattr(attack, "passes", (0, 0))
         return (forward + 2) * n, gradient * n
+    if task.kind == "diagnosis" and task.attack is not None:
+        attack = load_registry(task.plugins).get("attack", task.attack).create(**task.params)
+        forward, gradient = getattr(attack, "passes", (0, 0))
+        few = min(n, IMAGES)  # the base, ε = 1, four times the steps, four restarts more
+        return (11 * forward + 2) * few, (11 * gradient + 1) * few
     if task.kind == "transfer-accuracy":
         return 2 * n, 0
     if task.kind == "lipschitz" and task.certifier is not None:
@@ -84,13 +96,50 @@ def _images(protocol: str, plugins: tuple[PluginFile, ...]) -> int:
     return len(select(load_data(selection.dataset, plugins), selection, None).y)
 
 
+@dataclass(frozen=True)
+class AttackCall:
+    """An attack as it was asked for: how it is shown, its name, and the parameters given."""
+
+    label: str
+    name: str
+    params: Mapping[str, int | float | bool | str]
+
+
+def parse_attack(text: str) -> AttackCall:
+    """Read `name:parameter=value:...`; values are numbers, true, false or text.
+
+    Raises:
+        UsageError: It is not of this form.
+    """
+    name, *parts = text.split(":")
+    params: dict[str, int | float | bool | str] = {}
+    for part in parts:
+        key, equals, value = part.partition("=")
+        if not key.isidentifier() or not equals or not value:
+            raise UsageError(f"attack {text!r}: write NAME:PARAMETER=VALUE:..., not {part!r}")
+        params[key] = _value(value)
+    label = ":".join([name, *(f"{key}={params[key]}" for key in sorted(params))])
+    return AttackCall(label, name, params)
+
+
+def _value(text: str) -> int | float | bool | str:
+    if text in ("true", "false"):
+        return text == "true"
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            continue
+    return text
+
+
 class _Planner:
     def __init__(self, selection: RunSelection) -> None:
         self.selection = selection
         self.registry: Registry = load_registry(selection.plugins)
         self.protocol: Protocol = load_protocol(selection.protocol)
         self.models = self.registry.select("model", selection.models)
-        self.attacks = self.registry.select("attack", selection.attacks)
+        self.attacks = self._attacks(selection.attacks)
         self.seeds = _distinct(self.protocol.seeds if selection.seeds is None else selection.seeds)
         self.eps = _distinct(self.protocol.eps if selection.eps is None else selection.eps)
         if any(seed < 0 for seed in self.seeds):
@@ -105,21 +154,39 @@ class _Planner:
     def plan(self) -> list[Task]:
         targets = [(model, seed) for model in self.models for seed in self.seeds]
         trained = {target: self._training(*target) for target in targets}
-        attacked = {
-            (model, seed, attack, eps): self._robust(trained[model, seed], attack, eps)
-            for model, seed in targets
-            for attack in self.attacks
+        attacked = [
+            self._robust(trained[target], call, eps)
+            for target in targets
+            for call in self.attacks
             for eps in self.eps
-        }
+        ]
         transferred = [
-            self._transfer(trained[model, seed], task)
-            for (source, seed, _, eps), task in attacked.items()
-            if eps == self.protocol.ranking_eps
+            self._transfer(trained[model, task.seed], task)
+            for task in attacked
+            if task.eps == self.protocol.ranking_eps
             for model in self.models
-            if model != source
+            if model != task.model
         ]
         certified = [task for target in targets for task in self._certifications(trained[target])]
-        return [*trained.values(), *attacked.values(), *transferred, *certified]
+        about = defaultdict(list)
+        for task in (*attacked, *transferred):
+            about[task.model, task.seed].append(task)
+        diagnosed = [self._diagnosis(trained[target], about[target]) for target in targets]
+        return [*trained.values(), *attacked, *transferred, *certified, *diagnosed]
+
+    def _attacks(self, entries: Sequence[str]) -> list[AttackCall]:
+        calls = []
+        for entry in entries:
+            if ":" in entry:
+                call = parse_attack(entry)
+                # What the attack cannot take is said now, not in every record.
+                self.registry.get("attack", call.name).create(**call.params)
+                calls.append(call)
+            else:
+                calls += [AttackCall(n, n, {}) for n in self.registry.select("attack", [entry])]
+        if not calls:
+            raise UsageError("no attack was named: give names, globs, or all")
+        return list({call.label: call for call in calls}.values())
 
     def _training(self, model: str, seed: int) -> Task:
         provided = self.registry.get("model", model)
@@ -134,24 +201,48 @@ class _Planner:
                 model=model,
                 seed=seed,
                 zoo_sha256=zoo_sha256,
+                time_limit_s=self.selection.time_limit_s,
                 plugins=self.selection.plugins,
             ),
             recipe=asdict(provided.spec.recipe),
         )
 
-    def _robust(self, trained: Task, attack: str, eps: float) -> Task:
-        params = dict(self.registry.get("attack", attack).spec.params)
-        params |= self.protocol.attack_params(attack, eps)
+    def _params(self, call: AttackCall, eps: float) -> dict[str, Any]:
+        own = self.registry.get("attack", call.name).spec.params
+        return {**own, **self.protocol.attack_params(call.name, eps), **call.params}
+
+    def _robust(self, trained: Task, call: AttackCall, eps: float) -> Task:
         task = replace(
             trained,
             kind="robust-accuracy",
-            attack=attack,
-            params=params,
+            attack=call.name,
+            label=call.label,
+            params=self._params(call, eps),
             eps=eps,
             limit=self.selection.limit,
             needs=(trained.key,),
         )
-        return self._task(task, attack=_identity(self.registry.get("attack", attack)))
+        return self._task(task, attack=_identity(self.registry.get("attack", call.name)))
+
+    def _diagnosis(self, trained: Task, about: Sequence[Task]) -> Task:
+        """Probes the first attack whose steps or restarts can be raised."""
+        eps = self.protocol.ranking_eps
+        probed = [
+            (call, params)
+            for call in self.attacks
+            if (params := self._params(call, eps)).keys() & {"steps", "restarts"}
+            and self.registry.get("attack", call.name).spec.gradient
+        ]
+        task = replace(
+            trained,
+            kind="diagnosis",
+            limit=self.selection.limit,
+            needs=(trained.key, *(task.key for task in about)),
+        )
+        if probed:
+            call, params = probed[0]
+            task = replace(task, attack=call.name, label=call.label, params=params)
+        return self._task(task)
 
     def _transfer(self, trained: Task, attacked: Task) -> Task:
         task = replace(

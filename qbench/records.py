@@ -11,7 +11,18 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1  # of records; independent of the package's version
 
-TaskKind = Literal["training", "robust-accuracy", "transfer-accuracy", "lipschitz"]
+TaskKind = Literal["training", "robust-accuracy", "transfer-accuracy", "lipschitz", "diagnosis"]
+Flag = Literal[
+    "attack-rejected",  # its result left the ball or the box, was not finite, or of another shape
+    "zero-gradients",  # the loss has no gradient at more than a tenth of the images
+    "unstable-outputs",  # two passes over one image differ
+    "black-box-stronger",  # an attack without gradients breaks more images than those with
+    "transfer-stronger",  # images made for another model break more images
+    "eps-not-monotone",  # accuracy rises with ε
+    "steps-not-monotone",  # accuracy rises with more steps
+    "restarts-gain",  # more restarts break more images: the budget is too small
+    "large-eps-not-chance",  # accuracy stays above chance where every image can become any other
+]
 Status = Literal["done", "skipped", "failed"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -53,9 +64,10 @@ class ModelRef(_Frozen):
 
 
 class AttackRef(_Frozen):
-    """An attack and every parameter it ran with."""
+    """An attack and every parameter it ran with; `label` is how it is shown."""
 
     name: Name
+    label: str
     plugin: str
     version: str
     params: dict[str, int | float | bool | str | None]
@@ -116,6 +128,19 @@ class AccuracyMetrics(_Frozen):
     wilson95: tuple[Share, Share]
 
 
+class DiagnosisMetrics(_Frozen):
+    """What was measured to look for attacks that are too weak.
+
+    `values` holds robust accuracies of the probes `base`, `more_steps`, `more_restarts` and
+    `large_eps`, and the shares of images with `zero_gradients` and `unstable_outputs`; `chance` is
+    one over the number of classes.
+    """
+
+    images: int = Field(ge=1)
+    chance: Share
+    values: dict[str, Share]
+
+
 class LipschitzMetrics(_Frozen):
     """A proven bound L and the largest Jacobian norm seen, which may never exceed it.
 
@@ -159,8 +184,8 @@ class Record(_Frozen):
     certifier: CertifierRef | None = None
     threat_model: ThreatModelRef | None = None
     engine: EngineRef | None = None
-    metrics: TrainingMetrics | AccuracyMetrics | LipschitzMetrics | None = None
-    flags: list[str] = []
+    metrics: TrainingMetrics | AccuracyMetrics | LipschitzMetrics | DiagnosisMetrics | None = None
+    flags: list[Flag] = []
     cost: Cost
     environment: dict[str, str]
     images: FileRef | None = None

@@ -114,9 +114,9 @@ class Store:
         return all(self._path(record, ref).is_file() for ref in refs)
 
     def outcome(self, record: Record) -> Outcome:
-        """A stored task as a later one reads it: its record and its artifact."""
-        ref = record.artifact
-        return Outcome(record, {} if ref is None else {ref.file: self.read(record, ref)})
+        """A stored task with its files, as a later one reads it."""
+        refs = [ref for ref in (record.artifact, record.images) if ref is not None]
+        return Outcome(record, {ref.file: self.read(record, ref) for ref in refs})
 
     def write(self, outcome: Outcome) -> None:
         """Store a finished task.

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from qbench.errors import UsageError, WeightsError
+from qbench.errors import QbenchError, UsageError, WeightsError
 from qbench.executors import InProcess, open_executor
 from qbench.graph import run_graph
-from qbench.plan import RunSelection, make_plan, passes
+from qbench.plan import RunSelection, make_plan, parse_attack, passes
 from qbench.registry import PluginFile, load_registry
+from qbench.running import run_task
 from qbench.specs import Recipe
 from qbench.store import Store
-from qbench.tasks import run_task
 
 SMALL = RunSelection(models=("convnet", "fourier"), seeds=(0, 1), eps=(0.1, 0.2), limit=12)
 
@@ -51,6 +51,7 @@ def test_the_plan_is_every_stage_of_every_model(small):
     assert kinds.count("robust-accuracy") == 4 * 2
     assert kinds.count("transfer-accuracy") == 4  # only at the ranking budget, same seed
     assert kinds.count("lipschitz") >= 4
+    assert kinds.count("diagnosis") == 4
     assert len({task.key for task in tasks}) == len(tasks)
     before = set()
     for task in tasks:
@@ -139,9 +140,9 @@ def test_keys_change_with_the_version_of_every_plugin_involved(monkeypatch):
     selection = replace(SMALL, models=("convnet",), seeds=(0,), eps=(0.1,), retrain=True)
     before = {task.kind: task.key for task in make_plan(selection)}
     for kind, name, changed in [
-        ("attack", "pgd", {"robust-accuracy"}),
+        ("attack", "pgd", {"robust-accuracy", "diagnosis"}),
         ("certifier", "spectral-product", {"lipschitz"}),
-        ("model", "convnet", {"training", "robust-accuracy", "lipschitz"}),
+        ("model", "convnet", {"training", "robust-accuracy", "lipschitz", "diagnosis"}),
     ]:
         specs = registry._specs[kind]
         with monkeypatch.context() as patch:
@@ -160,6 +161,45 @@ def test_keys_change_with_the_version_of_every_plugin_involved(monkeypatch):
 def test_selections_that_make_no_sense(bad):
     with pytest.raises(UsageError):
         make_plan(replace(SMALL, **bad))
+
+
+def test_attacks_with_parameters():
+    call = parse_attack("pgd:restarts=5:keep=last:step=0.01:random_start=false")
+    assert call.params == {"restarts": 5, "keep": "last", "step": 0.01, "random_start": False}
+    assert call.label == "pgd:keep=last:random_start=False:restarts=5:step=0.01"
+    few = replace(SMALL, models=("convnet",), seeds=(0,), eps=(0.1,))
+    tasks = make_plan(replace(few, attacks=("pgd", "pgd:steps=3:restarts=2", "pgd")))
+    robust = [task for task in tasks if task.kind == "robust-accuracy"]
+    assert [task.label for task in robust] == ["pgd", "pgd:restarts=2:steps=3"]
+    assert robust[1].params == {**robust[0].params, "steps": 3, "restarts": 2}
+    assert robust[0].key != robust[1].key
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("pgd:steps", "write NAME:PARAMETER=VALUE"),
+        ("pgd:steps=", "write NAME:PARAMETER=VALUE"),
+        ("pgd:1=2", "write NAME:PARAMETER=VALUE"),
+        ("pgd:stepz=3", "cannot make 'pgd' .*stepz"),
+        ("pgd:steps=0", "cannot make 'pgd' .*steps must be at least 1"),
+        ("pdg:steps=3", "unknown attack 'pdg'"),
+    ],
+)
+def test_attacks_that_cannot_be_called_like_that(text, complaint):
+    with pytest.raises(QbenchError, match=complaint):
+        make_plan(replace(SMALL, attacks=(text,)))
+
+
+def test_an_attack_past_its_time_limit_is_a_failed_record(small):
+    _, tasks, _ = small
+    task = next(t for t in tasks if t.kind == "robust-accuracy")
+    training = next(t for t in tasks if t.key == task.needs[0])
+    inputs = {training.key: run_task(training, {})}
+    record = run_task(replace(task, time_limit_s=1e-4), inputs).record
+    assert record.status == "failed"
+    assert "longer than its time limit (--time-limit)" in record.reason
+    assert record.key == task.key
 
 
 PLUGIN = """
@@ -231,6 +271,7 @@ def test_a_model_of_ones_own_and_attacks_that_misbehave(tmp_path):
     assert "needs gradients, which blind does not give" in robust["blind", "pgd"][1]
     assert robust["mine", "l2only"] == ("skipped", "l2only cannot be bounded in linf")
     assert robust["mine", "cheat"][0] == "failed"
+    assert {r.attack.name for r in records if "attack-rejected" in r.flags} == {"cheat", "nan"}
     assert "leaves the box" in robust["mine", "cheat"][1]
     assert robust["mine", "crash"] == ("failed", "RuntimeError: out of luck")
     assert "is not finite" in robust["mine", "nan"][1]

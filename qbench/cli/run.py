@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     type=Listed(str, "names"),
     default="pgd",
     show_default=True,
-    help="Attacks: names, globs, or all; separated by commas.",
+    help="Attacks: names, globs, all, or NAME:PARAMETER=VALUE:...; separated by commas.",
 )
 @click.option(
     "--protocol",
@@ -58,6 +58,13 @@ if TYPE_CHECKING:
     help="Folder of the results.  [default: runs/PROTOCOL, which git ignores]",
 )
 @click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds that one attack on one model may take; then it has failed.",
+)
+@click.option(
     "--retrain", is_flag=True, help="Train the models afresh instead of taking the zoo's weights."
 )
 @click.option("--dry-run", is_flag=True, help="Print the plan and its cost, and do nothing.")
@@ -73,6 +80,7 @@ def run(
     eps: tuple[float, ...] | None,
     limit: int | None,
     out: Path | None,
+    time_limit: float,
     retrain: bool,
     dry_run: bool,
     executor: str,
@@ -91,6 +99,7 @@ def run(
       qbench run --models all --attacks pgd
       qbench run --models 'reup*,convnet' --seeds 0 --limit 20
       qbench run --models all --attacks pgd,fgsm --eps 0.1 --dry-run
+      qbench run --models reup --attacks pgd,pgd:steps=200:restarts=5
       qbench run --protocol wendlinger2024
       qbench run --executor tcp://scheduler:8786    on the workers of a Dask scheduler
     """
@@ -104,6 +113,7 @@ def run(
         seeds=seeds,
         eps=eps,
         limit=limit,
+        time_limit_s=time_limit,
         retrain=retrain,
         plugins=plugins,
     )
@@ -141,7 +151,7 @@ def _run(tasks: list[Task], store: Store, executor: str, jobs: int) -> list[Reco
                     store,
                     pool,
                     width=_width(executor, jobs),
-                    on_done=lambda task, _record: advance(_weight(task), task.label),
+                    on_done=lambda task, _record: advance(_weight(task), task.title),
                 )
         except KeyboardInterrupt:
             click.echo("interrupted: the same command goes on from here", err=True)

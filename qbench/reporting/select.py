@@ -36,7 +36,7 @@ class Question:
             task=record.task,
             target=record.target.model,
             source=record.source.model if record.source else None,
-            attack=record.attack.name if record.attack else None,
+            attack=record.attack.label if record.attack else None,
             eps=record.threat_model.eps if record.threat_model else None,
             certifier=record.certifier.name if record.certifier else None,
         )

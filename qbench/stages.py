@@ -1,0 +1,274 @@
+"""What a task of each kind does: one function a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from qbench import scoring
+from qbench.certifying import SAMPLES, certify
+from qbench.crafting import craft
+from qbench.datasets.base import Dataset, Split
+from qbench.diagnosing import Evidence, diagnose
+from qbench.errors import Unsupported, WeightsError
+from qbench.interfaces import Attack
+from qbench.protocols import Protocol, load_protocol
+from qbench.records import (
+    AccuracyMetrics,
+    DiagnosisMetrics,
+    Flag,
+    LipschitzMetrics,
+    TaskKind,
+    TrainingMetrics,
+)
+from qbench.registry import Provided, Registry, load_registry
+from qbench.specs import AttackSpec, ModelSpec
+from qbench.store import Outcome, file_ref, from_npz, to_npz
+from qbench.tasks import Task, load_data, select
+from qbench.training import train
+from qbench.weights import Provenance, load_into, pack, unpack
+from qbench.zoo import Zoo
+
+Inputs = Mapping[str, Outcome]
+Metrics = TrainingMetrics | AccuracyMetrics | LipschitzMetrics | DiagnosisMetrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What a stage found.
+
+    Args:
+        status, reason, metrics, flags: As in a record.
+        forward, gradient: Images passed through the model, and differentiated.
+        images: Per-image outcomes by column.
+        artifact: Suffix and content of the file that later tasks read.
+        target: The model, and the hash of its weights.
+    """
+
+    status: Literal["done", "skipped", "failed"] = "done"
+    reason: str | None = None
+    metrics: Metrics | None = None
+    flags: tuple[Flag, ...] = ()
+    forward: int = 0
+    gradient: int = 0
+    images: Mapping[str, Any] | None = None
+    artifact: tuple[str, bytes] | None = None
+    target: nn.Module | None = None
+    weights_sha256: str | None = None
+
+
+class Workplace:
+    """What the stages look up for a task."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.registry: Registry = load_registry(task.plugins)
+        self.protocol: Protocol = load_protocol(task.protocol)
+        self.dataset: Dataset = load_data(self.protocol.selection.dataset, task.plugins)
+        self.split: Split = select(self.dataset, self.protocol.selection, task.limit)
+
+    def spec(self, model: str | None = None) -> Provided[ModelSpec]:
+        """A model's spec; the target's by default."""
+        return self.registry.get("model", model or self.task.model)
+
+    def model(self, weights: Outcome) -> nn.Module:
+        """The trained model of a training task."""
+        record = weights.record
+        assert record.artifact is not None
+        state, _ = unpack(weights.files[record.artifact.file], record.artifact.file)
+        model: nn.Module = self.spec(record.target.model).create()
+        load_into(model, state.weights, record.artifact.file)
+        return model.eval()
+
+    def attack(self, name: str, params: Mapping[str, Any]) -> Attack:
+        """An attack that can be run on the target under the protocol.
+
+        Raises:
+            Unsupported: It cannot.
+        """
+        provided: Provided[AttackSpec] = self.registry.get("attack", name)
+        spec, model = provided.spec, self.spec().spec
+        if self.protocol.norm not in spec.norms:
+            raise Unsupported(f"{name} cannot be bounded in {self.protocol.norm}")
+        if spec.gradient and not model.differentiable:
+            raise Unsupported(f"{name} needs gradients, which {model.name} does not give")
+        attack: Attack = provided.create(**params)
+        return attack
+
+    @property
+    def seed(self) -> int:
+        """Of the task's randomness: its key names everything that the result depends on."""
+        return int(self.task.key[:15], 16)
+
+
+def _training(place: Workplace, inputs: Inputs) -> Result:
+    task, provided = place.task, place.spec()
+    provenance = Provenance(
+        model=task.model,
+        plugin=provided.plugin,
+        version=provided.version,
+        seed=task.seed,
+        dataset=place.dataset.name,
+        dataset_sha256=place.dataset.sha256,
+        recipe=provided.spec.recipe,
+    )
+    model = provided.create()
+    if task.zoo_sha256 is not None:
+        content = Zoo().read(task.model, task.seed)
+        state, found = unpack(content, f"the zoo's {task.model} seed {task.seed}")
+        if (found.dataset_sha256, found.recipe) != (provenance.dataset_sha256, provenance.recipe):
+            raise WeightsError(
+                f"the zoo's {task.model} comes from another data set or recipe: use --retrain"
+            )
+        load_into(model, state.weights, task.model)
+    else:
+        model, state = train(provided.create, place.dataset, provided.spec.recipe, task.seed)
+        content = pack(state, provenance)
+    return Result(
+        metrics=TrainingMetrics(
+            loss=state.loss,
+            test_accuracy=state.test_accuracy,
+            retrained=task.zoo_sha256 is None,
+        ),
+        artifact=(".safetensors", content),
+        target=model,
+        weights_sha256=file_ref("weights", content).sha256,
+    )
+
+
+def _robust_accuracy(place: Workplace, inputs: Inputs) -> Result:
+    task, (weights,) = place.task, inputs.values()
+    assert task.eps is not None
+    assert task.attack is not None
+    attack, model = place.attack(task.attack, task.params), place.model(weights)
+    x, y = place.split.x, place.split.y
+    threat = place.protocol.threat_model(task.eps)
+    crafted = craft(attack, model, x, y, threat, place.seed, time_limit_s=task.time_limit_s)
+    scored = scoring.score(model, x, crafted.x_adv, y)
+    examples = _first_of_each_class(y)
+    columns = _columns(scored) | {
+        "example_index": examples.astype(np.int32),
+        "example_x": x[examples].numpy(),
+        "example_x_adv": crafted.x_adv[examples].numpy(),
+    }
+    return Result(
+        metrics=_accuracies(scored),
+        forward=crafted.forward,
+        gradient=crafted.gradient,
+        images=columns,
+        artifact=(".inputs.npz", to_npz({"x_adv": crafted.x_adv.numpy()})),
+        target=model,
+        weights_sha256=weights.record.target.weights_sha256,
+    )
+
+
+def _transfer_accuracy(place: Workplace, inputs: Inputs) -> Result:
+    weights, attacked = (inputs[key] for key in place.task.needs)
+    model = place.model(weights)
+    assert attacked.record.artifact is not None
+    x_adv = from_npz(attacked.files[attacked.record.artifact.file])["x_adv"]
+    scored = scoring.score(model, place.split.x, torch.from_numpy(x_adv), place.split.y)
+    return Result(
+        metrics=_accuracies(scored),
+        images=_columns(scored),
+        target=model,
+        weights_sha256=weights.record.target.weights_sha256,
+    )
+
+
+def _lipschitz(place: Workplace, inputs: Inputs) -> Result:
+    task, (weights,) = place.task, inputs.values()
+    if task.certifier is None:
+        raise Unsupported(f"no certifier covers the structure {place.spec().spec.structure!r}")
+    model = place.model(weights)
+    generator = torch.Generator().manual_seed(place.seed)
+    certifier = place.registry.get("certifier", task.certifier).create()
+    certificate, sampled = certify(certifier, model, place.split.x, generator)
+    return Result(
+        metrics=LipschitzMetrics(
+            bound=certificate.lipschitz,
+            sampled_jacobian=sampled,
+            points=len(place.split.x) + SAMPLES,
+            scope=certificate.scope,
+            detail=certificate.detail,
+        ),
+        target=model,
+        weights_sha256=weights.record.target.weights_sha256,
+    )
+
+
+def _diagnosis(place: Workplace, inputs: Inputs) -> Result:
+    task = place.task
+    weights, *rest = (inputs[key] for key in task.needs)
+    model = place.model(weights)
+    evidence = [_evidence(place, outcome) for outcome in rest if outcome.record.images is not None]
+    probed = None
+    if task.attack is not None and place.spec().spec.differentiable:
+        probed = lambda **params: place.attack(task.attack, {**task.params, **params})  # noqa: E731
+    found = diagnose(
+        model,
+        place.split,
+        evidence,
+        place.protocol.threat_model(place.protocol.ranking_eps),
+        probed,
+        task.params,
+        place.seed,
+        time_limit_s=task.time_limit_s,
+    )
+    return Result(
+        metrics=found.metrics,
+        flags=found.flags,
+        forward=found.forward,
+        gradient=found.gradient,
+        target=model,
+        weights_sha256=weights.record.target.weights_sha256,
+    )
+
+
+def _evidence(place: Workplace, outcome: Outcome) -> Evidence:
+    record = outcome.record
+    assert record.images is not None
+    assert record.attack is not None
+    assert record.threat_model is not None
+    columns = from_npz(outcome.files[record.images.file])
+    label = columns["label"]
+    return Evidence(
+        attack=record.attack.label,
+        eps=record.threat_model.eps,
+        gradient=place.registry.get("attack", record.attack.name).spec.gradient,
+        source=None if record.source is None else record.source.model,
+        robust=(columns["clean_prediction"] == label)
+        & (columns["adversarial_prediction"] == label),
+    )
+
+
+STAGES: Mapping[TaskKind, Callable[[Workplace, Inputs], Result]] = {
+    "training": _training,
+    "robust-accuracy": _robust_accuracy,
+    "transfer-accuracy": _transfer_accuracy,
+    "lipschitz": _lipschitz,
+    "diagnosis": _diagnosis,
+}
+
+
+def _accuracies(scored: scoring.Scored) -> AccuracyMetrics:
+    return AccuracyMetrics(
+        clean_accuracy=scored.clean_accuracy,
+        adversarial_accuracy=scored.adversarial_accuracy,
+        robust_accuracy=scored.robust_accuracy,
+        wilson95=scored.wilson95,
+    )
+
+
+def _columns(scored: scoring.Scored) -> dict[str, NDArray[Any]]:
+    return {"index": np.arange(len(scored.label), dtype=np.int32), **vars(scored)}
+
+
+def _first_of_each_class(y: Tensor) -> NDArray[np.intp]:
+    return np.sort(np.unique(y.numpy(), return_index=True)[1])
