@@ -67,6 +67,24 @@ class CountedModel(nn.Module):
         self.gradient_count += len(gradient)
 
 
+class ExpectedModel(nn.Module):
+    """Expectation over transformation (Athalye et al. 2018): scores averaged over fresh passes.
+
+    What an attack sees of a stochastic model, forwards and backwards.
+
+    Args:
+        model: The stochastic model.
+        passes: How many passes are averaged.
+    """
+
+    def __init__(self, model: nn.Module, passes: int) -> None:
+        super().__init__()
+        self.model, self.passes = model, passes
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.stack([self.model(x) for _ in range(self.passes)]).mean(0)
+
+
 def craft(
     attack: Attack,
     model: nn.Module,
@@ -75,6 +93,7 @@ def craft(
     threat: ThreatModel,
     seed: int,
     *,
+    passes: int = 1,
     time_limit_s: float = math.inf,
 ) -> Crafted:
     """Adversarial images for (x, y).
@@ -86,6 +105,7 @@ def craft(
         y: Labels to leave, or to reach when the threat model is targeted, (n,).
         threat: Norm, ε, box and goal.
         seed: Of the generator handed to the attack.
+        passes: How many passes the attack averages at every query of a stochastic model.
         time_limit_s: How long the attack may take.
 
     Raises:
@@ -94,8 +114,9 @@ def craft(
     """
     counted = CountedModel(model, time.monotonic() + time_limit_s)
     generator = torch.Generator().manual_seed(seed)
-    with frozen(counted), _alarm(time_limit_s):
-        x_adv = attack(counted, x.clone(), y.clone(), threat, generator)
+    seen = counted if passes == 1 else ExpectedModel(counted, passes)
+    with frozen(seen), _alarm(time_limit_s):
+        x_adv = attack(seen, x.clone(), y.clone(), threat, generator)
     verify(x_adv, x, threat)
     return Crafted(x_adv.detach(), counted.forward_count, counted.gradient_count)
 

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def wilson_interval(successes: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
+def wilson_interval(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson's score interval of a share, at 95 % unless `z` says otherwise.
 
     Unlike the normal approximation it stays inside [0, 1] and has a width at 0 and n successes.
 
     Args:
-        successes: Images counted, 0 to `n`.
+        successes: Images counted, 0 to `n`; a mean over repeats need not be whole.
         n: Images looked at, at least 1.
         z: Quantile of the standard normal distribution, more than 0.
 

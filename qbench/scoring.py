@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +20,9 @@ from qbench.metrics import wilson_interval
 class Scored:
     """Outcomes of n images, one array (n,) a column.
 
-    Margins are the label's score minus the best other one: negative when misclassified.
+    Margins are the label's score minus the best other one: negative when misclassified. For a
+    stochastic model, predictions and margins are (repeats, n), one row for each fresh pass, and
+    accuracies are means over the repeats.
     """
 
     label: NDArray[np.int8]
@@ -53,26 +56,38 @@ class Scored:
 
     @property
     def wilson95(self) -> tuple[float, float]:
-        """95 % Wilson interval of the robust accuracy."""
-        return wilson_interval(int(self.robust.sum()), len(self.robust))
+        """95 % Wilson interval of the robust accuracy; repeats do not count as more images."""
+        n, repeats = len(self.label), self.robust.size // len(self.label)
+        return wilson_interval(float(self.robust.sum()) / repeats, n)
 
 
-def score(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Scored:
+def score(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, repeats: int = 1) -> Scored:
     """Score clean images x and adversarial images x_adv, both (n, features), with labels y (n,).
+
+    Args:
+        model: The target.
+        x, x_adv, y: Images and labels.
+        repeats: Fresh passes; more than one for a stochastic model.
 
     Raises:
         VerificationError: The scores are not finite or not (n, classes).
     """
-    clean, adversarial = predict(model, x), predict(model, x_adv)
+    clean = [predict(model, x) for _ in range(repeats)]
+    adversarial = [predict(model, x_adv) for _ in range(repeats)]
     return Scored(
         label=y.numpy().astype(np.int8),
-        clean_prediction=clean.argmax(1).numpy().astype(np.int8),
-        adversarial_prediction=adversarial.argmax(1).numpy().astype(np.int8),
-        clean_margin=margins(clean, y).float().numpy(),
-        adversarial_margin=margins(adversarial, y).float().numpy(),
+        clean_prediction=_rows([scores.argmax(1) for scores in clean], np.int8),
+        adversarial_prediction=_rows([scores.argmax(1) for scores in adversarial], np.int8),
+        clean_margin=_rows([margins(scores, y) for scores in clean], np.float32),
+        adversarial_margin=_rows([margins(scores, y) for scores in adversarial], np.float32),
         linf=distance(x_adv, x, "linf").float().numpy(),
         l2=distance(x_adv, x, "l2").float().numpy(),
     )
+
+
+def _rows(columns: list[Tensor], dtype: type[Any]) -> NDArray[Any]:
+    rows = np.stack([column.numpy().astype(dtype) for column in columns])
+    return rows if len(rows) > 1 else rows[0]
 
 
 def predict(model: nn.Module, x: Tensor) -> Tensor:

@@ -35,6 +35,9 @@ from qbench.training import train
 from qbench.weights import Provenance, load_into, pack, unpack
 from qbench.zoo import Zoo
 
+# A stochastic model is attacked through the mean of 8 fresh passes and scored by the mean of 10.
+STOCHASTIC = (8, 10)
+
 Inputs = Mapping[str, Outcome]
 Metrics = TrainingMetrics | AccuracyMetrics | LipschitzMetrics | DiagnosisMetrics
 
@@ -102,6 +105,11 @@ class Workplace:
         return attack
 
     @property
+    def passes_and_repeats(self) -> tuple[int, int]:
+        """How many passes an attack averages, and how often the target is scored."""
+        return STOCHASTIC if self.spec().spec.stochastic else (1, 1)
+
+    @property
     def seed(self) -> int:
         """Of the task's randomness: its key names everything that the result depends on."""
         return int(self.task.key[:15], 16)
@@ -149,8 +157,11 @@ def _robust_accuracy(place: Workplace, inputs: Inputs) -> Result:
     attack, model = place.attack(task.attack, task.params), place.model(weights)
     x, y = place.split.x, place.split.y
     threat = place.protocol.threat_model(task.eps)
-    crafted = craft(attack, model, x, y, threat, place.seed, time_limit_s=task.time_limit_s)
-    scored = scoring.score(model, x, crafted.x_adv, y)
+    passes, repeats = place.passes_and_repeats
+    crafted = craft(
+        attack, model, x, y, threat, place.seed, passes=passes, time_limit_s=task.time_limit_s
+    )
+    scored = scoring.score(model, x, crafted.x_adv, y, repeats)
     examples = _first_of_each_class(y)
     columns = _columns(scored) | {
         "example_index": examples.astype(np.int32),
@@ -173,7 +184,8 @@ def _transfer_accuracy(place: Workplace, inputs: Inputs) -> Result:
     model = place.model(weights)
     assert attacked.record.artifact is not None
     x_adv = from_npz(attacked.files[attacked.record.artifact.file])["x_adv"]
-    scored = scoring.score(model, place.split.x, torch.from_numpy(x_adv), place.split.y)
+    _, repeats = place.passes_and_repeats
+    scored = scoring.score(model, place.split.x, torch.from_numpy(x_adv), place.split.y, repeats)
     return Result(
         metrics=_accuracies(scored),
         images=_columns(scored),

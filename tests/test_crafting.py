@@ -80,3 +80,22 @@ def test_every_image_through_the_model_is_counted():
 
     crafted = craft(attack, nn.Linear(4, 2), X, torch.zeros(3, dtype=torch.int64), LINF, 0)
     assert (crafted.forward, crafted.gradient) == (4, 3)
+
+
+def test_an_attack_on_a_stochastic_model_sees_the_mean_of_fresh_passes():
+    class Noisy(nn.Linear):
+        def forward(self, x):
+            return super().forward(x) + torch.randn(len(x), 2)
+
+    spread = []
+
+    def attack(model, x, y, threat, generator):
+        scores = torch.stack([model(x) for _ in range(200)])
+        spread.append(scores.std(0).mean().item())
+        return x
+
+    torch.manual_seed(0)
+    labels = torch.zeros(3, dtype=torch.int64)
+    counts = [craft(attack, Noisy(4, 2), X, labels, LINF, 0, passes=p).forward for p in (1, 16)]
+    assert counts == [200 * 3, 16 * 200 * 3]
+    assert spread[1] == pytest.approx(spread[0] / 4, rel=0.15)

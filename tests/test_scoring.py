@@ -55,3 +55,25 @@ def test_scores_a_model_may_not_give(scores, complaint):
 
     with pytest.raises(VerificationError, match=complaint):
         predict(Broken(), CLEAN)
+
+
+class Flips(nn.Module):
+    """Gives the right answer on every other pass."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x if self.calls % 2 else x.flip(1)
+
+
+def test_a_stochastic_model_is_scored_by_the_mean_of_its_passes():
+    # passes 1, 3 and 2, 4: clean is right, wrong, right, wrong; so is adversarial
+    scored = score(Flips(), CLEAN[:2], CLEAN[:2], Y[:2], repeats=4)
+    assert scored.clean_prediction.shape == (4, 2)
+    assert scored.clean_accuracy == scored.adversarial_accuracy == 0.5
+    assert scored.robust_accuracy == 0.5
+    # two images, one of them counted as robust on average
+    np.testing.assert_allclose(scored.wilson95, (0.0945, 0.9055), atol=1e-4)
