@@ -27,6 +27,8 @@ from qbench.scoring import predict, score
 from qbench.specs import ThreatModel
 
 IMAGES = 100  # how many images are probed again
+MORE_STEPS = 2  # times as many
+MORE_RESTARTS = 3  # in addition
 TOLERANCE = 0.01  # one point of accuracy
 
 
@@ -48,6 +50,10 @@ class Evidence:
     source: str | None
     robust: NDArray[np.bool_]
 
+    def is_of(self, attack: str | None, eps: float) -> bool:
+        """Whether it is what an attack at a budget did to the target itself."""
+        return (self.attack, self.eps, self.source) == (attack, eps, None)
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -65,6 +71,7 @@ def diagnose(
     evidence: Sequence[Evidence],
     threat: ThreatModel,
     attack: Callable[..., Attack] | None,
+    label: str | None,
     params: Mapping[str, Any],
     seed: int,
     *,
@@ -79,7 +86,8 @@ def diagnose(
         threat: The threat model at the ranking budget.
         attack: Makes the white-box attack to probe with, from changed parameters; None if the
             model gives no gradients.
-        params: The parameters of that attack; those named `steps` and `restarts` are varied.
+        label: That attack's label: the evidence it left is what its probes are held against.
+        params: Its parameters; those named `steps` and `restarts` are raised.
         seed: Of the probing.
         time_limit_s: How long each probe may take.
     """
@@ -89,14 +97,15 @@ def diagnose(
     if attack is not None:
         values["zero_gradients"] = _zero_gradients(model, few)
         gradient += len(few.y)
-        probes: dict[str, tuple[dict[str, int], ThreatModel]] = {
-            "base": ({}, threat),
-            "large_eps": ({}, replace(threat, eps=_whole_box(threat, few))),
-        }
-        if "steps" in params:
-            probes["more_steps"] = ({"steps": 4 * params["steps"]}, threat)
-        if "restarts" in params:
-            probes["more_restarts"] = ({"restarts": params["restarts"] + 4}, threat)
+        everywhere = replace(threat, eps=_whole_box(threat, few))
+        probes: dict[str, tuple[dict[str, int], ThreatModel]] = {"large_eps": ({}, everywhere)}
+        base = [one.robust[:IMAGES].mean() for one in evidence if one.is_of(label, threat.eps)]
+        if base:
+            values["base"] = float(base[0])
+            if "steps" in params:
+                probes["more_steps"] = ({"steps": MORE_STEPS * params["steps"]}, threat)
+            if "restarts" in params:
+                probes["more_restarts"] = ({"restarts": MORE_RESTARTS + params["restarts"]}, threat)
         for name, (changed, budget) in probes.items():
             crafted = craft(
                 attack(**changed), model, few.x, few.y, budget, seed, time_limit_s=time_limit_s
@@ -117,7 +126,7 @@ def _from_probes(metrics: DiagnosisMetrics) -> list[Flag]:
         flags.append("zero-gradients")
     if values.get("large_eps", 0) > metrics.chance + TOLERANCE:
         flags.append("large-eps-not-chance")
-    base = values.get("base", 0)
+    base = values.get("base", 0.0)
     if values.get("more_steps", base) > base + TOLERANCE:
         flags.append("steps-not-monotone")
     if values.get("more_restarts", base) < base - TOLERANCE:

@@ -1,13 +1,17 @@
-"""Numbers about outcomes: intervals, spreads over seeds, the worst of several attacks."""
+"""Numbers about outcomes: intervals, spreads over seeds, the worst of attacks, paired tests."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def wilson_interval(successes: float, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -55,19 +59,67 @@ def mean_std(values: Iterable[float]) -> tuple[float, float | None]:
     return statistics.mean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
 
 
-def worst_case(robust: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which images withstand every attack.
+def worst_case(robust: NDArray[Scalar]) -> NDArray[Scalar]:
+    """How each image fares under the attack that is worst for it.
 
     Args:
-        robust: (attacks, n); whether an image is classified correctly, clean and attacked.
+        robust: (attacks, n); whether an image is classified correctly, clean and attacked, or for
+            a stochastic model the share of fresh passes in which it is.
 
     Returns:
-        (n,); true where no attack broke the image.
+        (n,); the smallest value of each image: true where no attack broke it.
 
     Raises:
         ValueError: `robust` is not two-dimensional or holds no attack.
     """
     if robust.ndim != 2 or robust.shape[0] == 0:
         raise ValueError(f"expected (attacks, n) with at least one attack, got {robust.shape}")
-    withstood: NDArray[np.bool_] = np.all(robust, axis=0)
+    withstood: NDArray[Any] = np.min(robust, axis=0)
     return withstood
+
+
+def mcnemar(b: int, c: int) -> float:
+    """McNemar's exact test that two models keep equally many of the same images robust.
+
+    Images on which both agree say nothing. Of the others, under equality, each model would keep
+    half: the p-value is that of a two-sided binomial test with share 1/2.
+
+    Args:
+        b: Images that the first model alone keeps.
+        c: Images that the second model alone keeps.
+
+    Returns:
+        Probability, under equality, of a split at least as uneven; 1 where there is none.
+
+    Raises:
+        ValueError: A count is negative.
+
+    Source: Q. McNemar, Note on the sampling error of the difference between correlated
+    proportions or percentages, Psychometrika 12 (1947).
+    """
+    if b < 0 or c < 0:
+        raise ValueError(f"no test for {b} and {c} images")
+    n = b + c
+    # Whole numbers up to the end: exact also where 2**n is too large for a float.
+    tail = sum(math.comb(n, k) for k in range(min(b, c) + 1))
+    return min(1.0, float(Fraction(2 * tail, 2**n)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's correction of the p-values of several tests made at once.
+
+    Args:
+        p_values: One a hypothesis, in any order.
+
+    Returns:
+        Adjusted p-values in the same order, at most 1. Whoever rejects those below α is wrong even
+        once with a probability of at most α, however the tests depend on each other.
+
+    Source: S. Holm, A simple sequentially rejective multiple test procedure, Scandinavian Journal
+    of Statistics 6 (1979).
+    """
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for place, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, (len(p_values) - place) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted

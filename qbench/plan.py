@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qbench.certifying import SAMPLES
-from qbench.diagnosing import IMAGES
+from qbench.diagnosing import IMAGES, MORE_RESTARTS, MORE_STEPS
 from qbench.errors import UsageError
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import SCHEMA_VERSION, canonical_sha256
@@ -79,8 +79,8 @@ def passes(task: Task) -> tuple[int, int]:
     if task.kind == "diagnosis" and task.attack is not None:
         attack = load_registry(task.plugins).get("attack", task.attack).create(**task.params)
         forward, gradient = getattr(attack, "passes", (0, 0))
-        few = min(n, IMAGES)  # the base, ε = 1, four times the steps, four restarts more
-        return (11 * forward + 2) * few, (11 * gradient + 1) * few
+        few, times = min(n, IMAGES), 1 + MORE_STEPS + 1 + MORE_RESTARTS  # of a single restart
+        return (times * forward + 2) * few, (times * gradient + 1) * few
     if task.kind == "transfer-accuracy":
         return 2 * n, 0
     if task.kind == "lipschitz" and task.certifier is not None:

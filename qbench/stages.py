@@ -229,6 +229,7 @@ def _diagnosis(place: Workplace, inputs: Inputs) -> Result:
         evidence,
         place.protocol.threat_model(place.protocol.ranking_eps),
         probed,
+        task.label,
         task.params,
         place.seed,
         time_limit_s=task.time_limit_s,

@@ -9,6 +9,7 @@ import qbench
 from qbench.crafting import AttackTimeoutError, craft
 from qbench.datasets.base import Split
 from qbench.diagnosing import Evidence, diagnose
+from qbench.scoring import score
 from qbench.specs import ThreatModel
 from qbench_attacks.gradient import PGD
 
@@ -31,16 +32,20 @@ def images(n=60, features=16):
     return Split(x, labels)
 
 
-def flags(model, evidence=(), split=None, params=PARAMS, attack=PGD, **changes):
+def flags(model, evidence=None, split=None, params=PARAMS, attack=PGD, **changes):
+    split = split or images()
+
+    def make(**more):
+        return attack(**{**params, **changes, **more})
+
+    if evidence is None:
+        evidence = []
+        if attack is not None:
+            x_adv = craft(make(), model, split.x, split.y, THREAT, 1).x_adv
+            robust = score(model, split.x, x_adv, split.y).robust
+            evidence = [Evidence("probed", THREAT.eps, True, None, robust)]
     found = diagnose(
-        model,
-        split or images(),
-        evidence,
-        THREAT,
-        attack and (lambda **more: attack(**{**params, **changes, **more})),
-        params,
-        0,
-        time_limit_s=60,
+        model, split, evidence, THREAT, attack and make, "probed", params, 0, time_limit_s=60
     )
     return set(found.flags), found.metrics.values
 
