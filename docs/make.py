@@ -1,6 +1,8 @@
 """Writes the generated parts of the documentation: `docs/cli.md` and the README's leaderboard.
 
 Run from the project's root: `python docs/make.py`. The tests fail when its output is out of date.
+With `--attacks RUN_FOLDER` it writes the tables of `docs/attacks.md` instead: they hold times, and
+so belong to that one run.
 """
 
 from __future__ import annotations
@@ -12,8 +14,11 @@ from pathlib import Path
 import click
 
 from qbench.cli import cli
+from qbench.reporting import attack_costs
+from qbench.store import Store
 
 ROOT = Path(__file__).parents[1]
+COSTS = re.compile(r"(<!-- costs -->\n).*?(<!-- /costs -->)", re.DOTALL)
 BLOCK = re.compile(r"(<!-- leaderboard -->\n).*?(<!-- /leaderboard -->)", re.DOTALL)
 
 
@@ -32,9 +37,17 @@ def readme() -> str:
     """The README with the table of `leaderboard/README.md`."""
     page = (ROOT / "leaderboard" / "README.md").read_text()
     table = page[page.index("|   Rank") :].split("\n\n")[0]
-    table = re.sub(r" <sup>\d+</sup>", "", table)
+    table = re.sub(r" <sup>[\d, ]+</sup>", "", table)
     text = (ROOT / "README.md").read_text()
     return BLOCK.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
+
+
+def attacks(run: Path) -> dict[Path, str]:
+    """`docs/attacks.md` with what every attack cost in a run; what surrounds the tables stays."""
+    path = ROOT / "docs" / "attacks.md"
+    text = path.read_text() if path.exists() else "# Attacks\n\n<!-- costs -->\n<!-- /costs -->\n"
+    costs = attack_costs(Store(run).records())
+    return {path: COSTS.sub(lambda match: f"{match[1]}\n{costs}\n{match[2]}", text)}
 
 
 def pages() -> dict[Path, str]:
@@ -43,6 +56,7 @@ def pages() -> dict[Path, str]:
 
 
 if __name__ == "__main__":
-    for path, content in pages().items():
+    from_run = sys.argv[1:2] == ["--attacks"]
+    for path, content in (attacks(Path(sys.argv[2])) if from_run else pages()).items():
         path.write_text(content)
         print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from qbench.cli import leaderboard, listing, run, sheet, train
+from qbench.cli import bench, leaderboard, listing, run, sheet, train
 from qbench.errors import QbenchError
 
 
@@ -46,6 +46,7 @@ for _command in (
     listing.protocols,
     listing.plugins,
     sheet.sheet,
+    bench.bench,
 ):
     cli.add_command(_command)
 

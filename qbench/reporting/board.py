@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from qbench.metrics import mean_std
-from qbench.records import DatasetRef, ProtocolRef, ThreatModelRef
+from qbench.records import DatasetRef, Flag, ProtocolRef, ThreatModelRef
+
+PLAIN = "pgd"  # the attack that every protocol defines
+ADVERSARIAL = "-at"  # ends the name of a model trained on attacked images
 
 
 @dataclass(frozen=True, order=True)
 class Note:
-    """Why seeds have no value (status skipped, failed, missing), or a doubted one (flagged)."""
+    """Why seeds have no value (status skipped, failed, missing), or not all of it (incomplete)."""
 
     status: str
     reason: str
@@ -43,7 +46,7 @@ class Score:
 
 @dataclass(frozen=True, order=True)
 class Setting:
-    """An attack at a perturbation budget ε (pixel units)."""
+    """An attack, by its label, at a perturbation budget ε (pixel units)."""
 
     attack: str
     eps: float
@@ -58,6 +61,7 @@ class ModelFacts:
     parameters: int | None
     plugin: str
     version: str
+    structure: str = ""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,45 @@ class Bound:
 
 
 @dataclass(frozen=True)
+class Finding:
+    """A flag raised for one model: for which seeds, and what was measured there.
+
+    `numbers` are shares of images by what they are, means over the flagged seeds; `details` are
+    words for what is not a number.
+    """
+
+    flag: Flag
+    model: str
+    seeds: tuple[int, ...]
+    numbers: tuple[tuple[str, float], ...] = ()
+    details: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """McNemar's test on two models, of which `first` keeps at least as many images robust.
+
+    `only_first` and `only_second` count images that one of them alone keeps; `p_holm` is corrected
+    for all comparisons of the board.
+    """
+
+    first: str
+    second: str
+    images: int
+    only_first: int
+    only_second: int
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
 class Row:
-    """One model's line; `rank` is None where nothing was measured at the ranking budget."""
+    """One model's line; `rank` is None where nothing was measured at the ranking budget.
+
+    `worst_at` is the worst case over every attack on the model, by budget, and `worst` the one at
+    the ranking budget; `with_transfer` counts images made for other models as well. `kept` is the
+    number of images that most seeds keep in the worst case.
+    """
 
     rank: int | None
     model: ModelFacts
@@ -89,7 +130,11 @@ class Row:
     clean: Score
     robust: Mapping[Setting, Score]
     worst: Score
+    worst_at: Mapping[float, Score]
+    with_transfer: Score
+    kept: int | None
     bounds: tuple[Bound, ...]
+    findings: tuple[Finding, ...]
     notes: tuple[Note, ...]
 
     @property
@@ -103,11 +148,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Transfer:
-    """Accuracy of target models on inputs made for source models, by (source, target)."""
+    """Accuracy of target models on inputs made for source models, by (source, target).
+
+    `averages` are means over the pairs of two different models, by their families.
+    """
 
     setting: Setting
     models: tuple[str, ...]
     entries: Mapping[tuple[str, str], Score]
+    averages: Mapping[tuple[str, str], Score]
 
 
 @dataclass(frozen=True)
@@ -143,11 +192,64 @@ class Board:
     rows: tuple[Row, ...]
     transfers: tuple[Transfer, ...]
     curves: tuple[Curve, ...]
+    comparisons: tuple[Comparison, ...]
+    diagnosed: int
 
     @property
     def attacks(self) -> tuple[str, ...]:
-        """Names of the attacks, sorted."""
+        """Labels of the attacks, sorted."""
         return tuple(sorted({setting.attack for setting in self.settings}))
+
+    @property
+    def budgets(self) -> tuple[float, ...]:
+        """Every ε that was attacked at, sorted."""
+        return tuple(sorted({setting.eps for setting in self.settings}))
+
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one attack, and so a worst case beside each."""
+        return len(self.attacks) > 1
+
+    @property
+    def plain(self) -> tuple[Setting, ...]:
+        """The settings with columns of their own: the only attack, or plain PGD beside others."""
+        return tuple(s for s in self.settings if s.attack == PLAIN or not self.several)
+
+    @property
+    def reference(self) -> str | None:
+        """The attack that is shown in full where others are folded: plain PGD, or the first."""
+        return PLAIN if PLAIN in self.attacks else min(self.attacks, default=None)
+
+    @property
+    def by_strength(self) -> tuple[str, ...]:
+        """Attacks at the ranking budget, those that leave the most images first."""
+        means: dict[str, float] = {}
+        for attack in self.attacks:
+            scores = [row.robust.get(Setting(attack, self.rank_eps or 0.0)) for row in self.rows]
+            found = [s.mean for s in scores if s is not None and s.mean is not None]
+            means[attack] = mean_std(found)[0] if found else 2.0
+        return tuple(sorted(means, key=lambda attack: (-means[attack], attack)))
+
+    def strongest(self, row: Row) -> frozenset[str]:
+        """The attacks that leave a model least at the ranking budget; none if all are equal."""
+        scores = {s.attack: v.mean for s, v in row.robust.items() if s.eps == self.rank_eps}
+        means = {attack: mean for attack, mean in scores.items() if mean is not None}
+        lowest = min(means.values(), default=None)
+        found = frozenset(attack for attack, mean in means.items() if mean == lowest)
+        return found if len(found) < len(means) or len(means) == 1 else frozenset()
+
+    @property
+    def trained_pairs(self) -> tuple[tuple[Row, Row], ...]:
+        """Models of one structure, trained on clean and (named `-at`) on attacked images."""
+        rows = {row.model.name: row for row in self.rows}
+        pairs = (
+            (rows[model.name], rows.get(f"{model.name}{ADVERSARIAL}")) for model in self.models
+        )
+        return tuple(
+            (clean, other)
+            for clean, other in pairs
+            if other is not None and clean.model.structure == other.model.structure
+        )
 
     @property
     def bounds(self) -> tuple[Bound, ...]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from qbench.files import write_atomically
 from qbench.records import Record
-from qbench.reporting.board import Board, Bound, Row, Score
-from qbench.reporting.pictures import Picture
+from qbench.reporting.board import Board
+from qbench.reporting.machine import to_json
+from qbench.reporting.outcomes import Images
+from qbench.reporting.pictures import Kind, Picture
 from qbench.reporting.samples import class_names
-from qbench.reporting.table import PREFERRED_EPS, Images, collect
+from qbench.reporting.table import PREFERRED_EPS, collect
+from qbench.reporting.text import slug
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -63,23 +65,42 @@ def draw(
 
     if any(row.worst.by_seed for row in board.rows):
         yield _picture("accuracy", "", curves.accuracy(board), *_ACCURACY)
+        if board.several:
+            yield _picture("attacks", "", matrix.attacks(board), *_ATTACKS)
+        if board.trained_pairs:
+            figure = curves.adversarial_training(board)
+            yield _picture("adversarial-training", "", figure, *_ADVERSARIAL)
     for transfer in board.transfers:
-        name = f"-{transfer.setting.attack}-{transfer.setting.eps:g}"
-        yield _picture("transfer", name, matrix.transfer(board, transfer), *_TRANSFER)
+        if transfer.setting.attack == board.reference:
+            name = f"-{slug(transfer.setting.attack)}-{transfer.setting.eps:g}"
+            yield _picture("transfer", name, matrix.transfer(board, transfer), *_TRANSFER)
     if any(entry.bound.mean for entry in board.bounds):
         yield _picture("lipschitz", "", bounds.lipschitz(board), *_LIPSCHITZ)
     if board.curves:
         yield _picture("training", "", curves.training(board), *_TRAINING)
-    for attack in board.attacks:
-        shown = choose(board, records, images, attack)
+    if board.reference is not None:
+        shown = choose(board, records, images, board.reference)
         if shown is not None:
-            yield _picture("examples", f"-{attack}", glyphs.examples(shown, classes), *_EXAMPLES)
+            name = f"-{slug(board.reference)}"
+            yield _picture("examples", name, glyphs.examples(shown, classes), *_EXAMPLES)
 
 
 _ACCURACY = (
     "Accuracy under attack against the perturbation budget, one line a model.",
     "Accuracy under attack against ε; ε = 0 is clean accuracy. Lines are means over seeds, bands "
     "one sample standard deviation; the dotted line marks the budget of the ranking.",
+)
+_ATTACKS = (
+    "Heat map of robust accuracy: attacks in rows, models in columns, the worst case below.",
+    "Robust accuracy under every attack at the budget of the ranking, mean over seeds; framed: "
+    "the strongest attack on each model. The worst case is per image.",
+)
+_ADVERSARIAL = (
+    "Accuracy under attack against the perturbation budget with and without adversarial "
+    "training, one panel a pair of models.",
+    "Accuracy under attack against ε of models trained on attacked images (filled, solid) and of "
+    "the same structure trained on clean ones (open, dashed): means over seeds, bands one sample "
+    "standard deviation.",
 )
 _TRANSFER = (
     "Heat map of the transfer matrix: source models in rows, target models in columns.",
@@ -104,72 +125,7 @@ _EXAMPLES = (
 )
 
 
-def _picture(kind: Any, name: str, figure: Figure, alt: str, caption: str) -> Picture:
+def _picture(kind: Kind, name: str, figure: Figure, alt: str, caption: str) -> Picture:
     from qbench.reporting.figures.style import png
 
     return Picture(kind, f"{kind}{name}.png", alt, caption, png(figure))
-
-
-def to_json(board: Board) -> str:
-    """The rows, transfer matrices and facts of a board as JSON, with one trailing newline."""
-    subject = board.subject
-    data = {
-        "schema_version": 1,
-        "protocol": subject.protocol.model_dump(mode="json"),
-        "dataset": subject.dataset.model_dump(mode="json"),
-        "seeds": list(subject.seeds),
-        "versions": dict(subject.versions),
-        "ranking_eps": board.rank_eps,
-        "rows": [_row(row) for row in board.rows],
-        "transfer": [
-            {
-                "attack": transfer.setting.attack,
-                "eps": transfer.setting.eps,
-                "source": source,
-                "target": target,
-                **_score(score),
-            }
-            for transfer in board.transfers
-            for (source, target), score in transfer.entries.items()
-        ],
-    }
-    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _row(row: Row) -> dict[str, Any]:
-    return {
-        "rank": row.rank,
-        "model": row.model.name,
-        "family": row.model.family,
-        "parameters": row.model.parameters,
-        "plugin": row.model.plugin,
-        "version": row.model.version,
-        "seeds": list(row.seeds),
-        "clean_accuracy": _score(row.clean),
-        "robust_accuracy": [
-            {"attack": setting.attack, "eps": setting.eps, **_score(score)}
-            for setting, score in row.robust.items()
-        ],
-        "worst_case_robust_accuracy": _score(row.worst),
-        "lipschitz": [_bound(entry) for entry in row.bounds],
-        "notes": [vars(note) for note in row.notes],
-    }
-
-
-def _bound(entry: Bound) -> dict[str, Any]:
-    return {
-        "certifier": entry.certifier,
-        "scope": entry.scope,
-        "points": entry.points,
-        "bound": _score(entry.bound),
-        "sampled_jacobian": _score(entry.sampled),
-    }
-
-
-def _score(score: Score) -> dict[str, Any]:
-    return {
-        "mean": score.mean,
-        "std": score.std,
-        "by_seed": {str(seed): value for seed, value in score.by_seed},
-        "notes": [vars(note) for note in score.notes],
-    }

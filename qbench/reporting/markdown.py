@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tabulate import tabulate
-
-from qbench.reporting.board import Board, Bound, Row, Transfer
+from qbench.reporting.board import Board
 from qbench.reporting.pictures import Picture
-from qbench.reporting.text import DASH, Footnotes, escape, listed, norm, spread
+from qbench.reporting.sections.accuracy import adversarial_training, attacks, leaderboard
+from qbench.reporting.sections.bounds import lipschitz
+from qbench.reporting.sections.flags import flags
+from qbench.reporting.sections.significance import more_robust_than
+from qbench.reporting.sections.transfer import averages, in_full
+from qbench.reporting.text import Footnotes, escape, listed, norm, one_line
 
 
 def render(board: Board, pictures: Sequence[Picture] = ()) -> str:
@@ -21,11 +24,18 @@ def render(board: Board, pictures: Sequence[Picture] = ()) -> str:
     notes = Footnotes(board.subject.seeds)
     sections = [
         _header(board),
-        _leaderboard(board, notes),
+        *leaderboard(board, notes),
         *_pictures(pictures, "accuracy"),
-        *[part for transfer in board.transfers for part in _transfer(transfer, notes)],
+        *attacks(board, notes),
+        *_pictures(pictures, "attacks"),
+        *adversarial_training(board),
+        *_pictures(pictures, "adversarial-training"),
+        *more_robust_than(board),
+        *flags(board),
+        *in_full(board, notes),
         *_pictures(pictures, "transfer"),
-        *_lipschitz(board, notes),
+        *averages(board, notes),
+        *lipschitz(board, notes),
         *_pictures(pictures, "lipschitz"),
         *_pictures(pictures, "training"),
         *_pictures(pictures, "examples"),
@@ -59,121 +69,20 @@ def _header(board: Board) -> str:
             f"- **Threat model:** {escape(subject.threat.goal)}, {norm(subject.threat.norm)} "
             f"perturbations of size ε in raw pixels, {inside}"
         )
-    lines += [
-        f"- **Attack:** {escape(name)}" + (f" ({escape(params)})" if params else "")
-        for name, params in subject.attacks
-    ]
+    if board.several:
+        names = ", ".join(escape(name) for name, _ in subject.attacks)
+        lines.append(f"- **Attacks:** {names}")
+    else:
+        lines += [
+            f"- **Attack:** {escape(name)}" + (f" ({escape(params)})" if params else "")
+            for name, params in subject.attacks
+        ]
     lines.append(f"- **Seeds:** {listed(subject.seeds)}")
     if subject.engines:
         lines.append(f"- **Circuits run on:** {escape(', '.join(subject.engines))}")
     versions = ", ".join(f"{name} {version}" for name, version in subject.versions)
     lines.append(f"- **Versions:** {escape(versions)}")
     return "\n".join(["# Leaderboard", "", *lines])
-
-
-def _leaderboard(board: Board, notes: Footnotes) -> str:
-    several = len(board.attacks) > 1
-    head = ["Rank", "Model", "Family", "Parameters", "Clean accuracy"]
-    head += [f"{escape(s.attack)}, ε = {s.eps:g}" for s in board.settings]
-    head += [f"Worst case, ε = {board.rank_eps:g}"] if several else []
-    head += ["Lipschitz bound", "Largest Jacobian"] if board.bounds else []
-    head += ["Seeds"]
-    ranked = len(head) - 1
-    rows = []
-    for row in board.rows:
-        line = [
-            DASH if row.rank is None else str(row.rank),
-            notes.mark(escape(row.model.name), row.notes),
-            row.model.family,
-            DASH if row.model.parameters is None else str(row.model.parameters),
-            notes.mark(spread(row.clean), row.clean.notes),
-        ]
-        for setting in board.settings:
-            score = row.robust[setting]
-            shown = _bold(spread(score), setting.eps == board.rank_eps and not several)
-            line.append(notes.mark(shown, score.notes))
-        line += [notes.mark(_bold(spread(row.worst)), row.worst.notes)] if several else []
-        line += _bound_cells(row, notes) if board.bounds else []
-        rows.append([*line, str(len(row.seeds))])
-    align = ["right", "left", "left", *["right"] * (ranked - 2)]
-    return "## Robust accuracy\n\n" + _table(head, rows, align)
-
-
-def _bold(shown: str, wanted: bool = True) -> str:
-    return f"**{shown}**" if wanted and shown != DASH else shown
-
-
-def _bound_cells(row: Row, notes: Footnotes) -> list[str]:
-    tightest = row.tightest
-    if tightest is None:
-        return [DASH, DASH]
-    return [
-        notes.mark(_bound(tightest), tightest.bound.notes),
-        spread(tightest.sampled, 2),
-    ]
-
-
-def _bound(entry: Bound) -> str:
-    shown = spread(entry.bound, 2)
-    return shown if entry.scope is None else f"{shown} ({entry.scope})"
-
-
-def _transfer(transfer: Transfer, notes: Footnotes) -> list[str]:
-    attack, eps = transfer.setting.attack, transfer.setting.eps
-    head = ["made for ↓, shown to →", *map(escape, transfer.models)]
-    rows = []
-    for source in transfer.models:
-        line = [escape(source)]
-        for target in transfer.models:
-            score = transfer.entries[source, target]
-            shown = DASH if score.mean is None else f"{score.mean:.3f}"
-            line.append(notes.mark(_bold(shown, source == target), score.notes))
-        rows.append(line)
-    words = (
-        "Accuracy of the target (column) on images perturbed to fool the source (row), mean over "
-        "seeds, source and target of the same seed. The diagonal is the attack on the model "
-        "itself; it counts every image that is classified correctly after the attack."
-    )
-    title = f"## Transfer of {escape(attack)} at ε = {eps:g}"
-    return [title, words, _table(head, rows, ["left", *["right"] * len(transfer.models)])]
-
-
-def _lipschitz(board: Board, notes: Footnotes) -> list[str]:
-    if not board.bounds:
-        return []
-    head = [
-        "Model",
-        "Certifier",
-        "Scope",
-        "Bound",
-        "Largest Jacobian",
-        "Bound / Jacobian",
-        "Points",
-    ]
-    rows = []
-    for entry in board.bounds:
-        rows.append(
-            [
-                escape(entry.model),
-                DASH if entry.certifier is None else escape(entry.certifier),
-                entry.scope or DASH,
-                notes.mark(spread(entry.bound, 2), entry.bound.notes),
-                spread(entry.sampled, 2),
-                DASH if entry.slack is None else f"{entry.slack:.1f}",
-                DASH if entry.points is None else str(entry.points),
-            ]
-        )
-    words = (
-        "A proven bound on how fast the scores can change with the image (both in the ℓ2 norm), "
-        "beside the largest Jacobian norm found at sampled points, which no valid bound can lie "
-        "below; mean ± std over seeds, and the smallest ratio of the two of any seed. Scope: "
-        "`vector` bounds all scores together, `score` each single score; bounds of different "
-        "scope are not comparable."
-    )
-    sources = [f"- {escape(name)}: {escape(source)}" for name, source in board.subject.certifiers]
-    align = ["left", "left", "left", "right", "right", "right", "right"]
-    parts = ["## Lipschitz bounds", words, _table(head, rows, align)]
-    return [*parts, "\n".join(sources)] if sources else parts
 
 
 def _pictures(pictures: Sequence[Picture], kind: str) -> list[str]:
@@ -186,27 +95,29 @@ def _pictures(pictures: Sequence[Picture], kind: str) -> list[str]:
 
 def _how_to_read(board: Board) -> str:
     eps = f"ε = {board.rank_eps:g}" if board.rank_eps is not None else "the ranking budget"
-    several = len(board.attacks) > 1
-    ranking = (
-        f"by worst-case robust accuracy at {eps}: an image counts only if every attack that ran "
-        "failed on it"
-        if several
-        else f"by robust accuracy at {eps} (bold)"
+    measure = "worst-case robust accuracy" if board.several else "robust accuracy"
+    worst = (
+        "In the worst case an image counts only if every attack on the model failed on it, with "
+        "gradients or without; images made for other models are counted apart. "
+        if board.several
+        else ""
     )
     spreads = (
         "Numbers are mean ± sample standard deviation over seeds."
         if len(board.subject.seeds) > 1
         else "There is one seed, so no spread is shown."
     )
+    claims = " A rank orders means and is no claim by itself: see *More robust than*."
     return "\n".join(
         [
             "## How to read this",
             "",
             "Robust accuracy is the share of images classified correctly both before and after "
-            f"the attack. {spreads} Models are ranked {ranking}, then by clean accuracy, then by "
-            "name. Robust accuracy under an attack is an upper limit: a stronger attack can only "
-            "lower it. The 95 % Wilson "
-            "interval of each seed is in its record. Where several certifiers cover a model, the "
+            f"the attack. {spreads} Models are ranked by {measure} at {eps} (bold), then by clean "
+            f"accuracy, then by name. {worst}Robust accuracy under an attack is an "
+            "upper limit: a stronger attack can only "
+            f"lower it.{claims if board.comparisons else ''} The 95 % Wilson interval of each "
+            "seed is in its record. Where several certifiers cover a model, the "
             "smallest Lipschitz bound is shown beside its scope. A dash means that there is no "
             "result; the note beside it says why.",
         ]
@@ -214,7 +125,7 @@ def _how_to_read(board: Board) -> str:
 
 
 def _how_to_reproduce(board: Board) -> str:
-    attacks = f" --attacks {','.join(board.attacks)}" if board.attacks else ""
+    attacks = f" --attacks {one_line(','.join(board.attacks), None)}" if board.attacks else ""
     protocol = board.subject.protocol.name
     return "\n".join(
         [
@@ -230,7 +141,3 @@ def _how_to_reproduce(board: Board) -> str:
             "records alone, byte for byte.",
         ]
     )
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], align: Sequence[str]) -> str:
-    return str(tabulate(rows, head, tablefmt="pipe", disable_numparse=True, colalign=align))

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["accuracy", "transfer", "lipschitz", "training", "examples"]
+Kind = Literal[
+    "accuracy",
+    "attacks",
+    "adversarial-training",
+    "transfer",
+    "lipschitz",
+    "training",
+    "examples",
+]
 
 
 @dataclass(frozen=True)

@@ -68,26 +68,29 @@ def check_together(records: Sequence[Record]) -> None:
     _same("number of images", (f"{r.dataset.n} {r.dataset.split}" for r in attacked))
     _same("data file", (r.dataset.sha256[:12] for r in attacked))
     _same("threat model", (_threat(r.threat_model) for r in attacked if r.threat_model))
-    for name, group in _grouped(trained, lambda ref: ref.model):
+    for name, group in grouped(trained, lambda ref: ref.model):
         _same(f"version of {name}", (_identity(ref) for ref in group))
         counts = (f"{ref.parameters}" for ref in group if ref.parameters is not None)
         _same(f"number of parameters of {name}", counts)
     with_weights = [ref for ref in trained if ref.weights_sha256]
-    for (name, seed), group in _grouped(with_weights, lambda ref: (ref.model, ref.seed)):
+    for (name, seed), group in grouped(with_weights, lambda ref: (ref.model, ref.seed)):
         _same(f"set of weights of {name} seed {seed}", (str(r.weights_sha256)[:12] for r in group))
     attacks = [r.attack for r in records if r.attack]
-    for name, versions in _grouped(attacks, lambda ref: ref.name):
+    for name, versions in grouped(attacks, lambda ref: ref.name):
         _same(f"version of {name}", (f"{ref.plugin} {ref.version}" for ref in versions))
 
 
 def answers(records: Iterable[Record]) -> Answers:
     """Records by question and seed of the target.
 
+    Diagnoses answer none: each looks at what was there when it ran, so a folder may hold several.
+
     Raises:
         StoreError: Two records answer one question for one seed.
     """
     found: dict[Question, dict[int, Record]] = {}
-    for record in sorted(records, key=lambda r: r.key):
+    asked = (record for record in records if record.task != "diagnosis")
+    for record in sorted(asked, key=lambda r: r.key):
         by_seed = found.setdefault(Question.of(record), {})
         other = by_seed.setdefault(record.target.seed, record)
         if other is not record:
@@ -105,7 +108,9 @@ def models_of(records: Iterable[Record]) -> tuple[ModelFacts, ...]:
     # Only a record of a model that was loaded counts its parameters.
     counts = {ref.model: ref.parameters for ref in refs if ref.parameters is not None}
     facts = {
-        ModelFacts(ref.model, ref.family, counts.get(ref.model), ref.plugin, ref.version)
+        ModelFacts(
+            ref.model, ref.family, counts.get(ref.model), ref.plugin, ref.version, ref.structure
+        )
         for ref in refs
     }
     return tuple(sorted(facts, key=lambda model: (model.family, model.name)))
@@ -124,7 +129,6 @@ def score(
         for seed, record in found.items()
         if record.status != "done"
     ]
-    notes += [("flagged", flag, seed) for seed, record in done.items() for flag in record.flags]
     notes += [("missing", "no record", seed) for seed in seeds if seed not in found]
     return Score(
         by_seed=tuple((seed, value(record)) for seed, record in done.items()),
@@ -152,7 +156,8 @@ def _same(what: str, values: Iterable[str]) -> None:
         )
 
 
-def _grouped(items: Iterable[T], key: Callable[[T], K]) -> Iterable[tuple[K, list[T]]]:
+def grouped(items: Iterable[T], key: Callable[[T], K]) -> Iterable[tuple[K, list[T]]]:
+    """Items by a key, in the order of their first appearance."""
     groups: dict[K, list[T]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)

@@ -13,7 +13,7 @@ def describe(records: Sequence[Record]) -> Subject:
     attacked = [r for r in records if r.task in ("robust-accuracy", "transfer-accuracy")]
     first = min(attacked or records, key=lambda record: record.key)
     threats = [r.threat_model for r in attacked if r.threat_model]
-    attacks = [r.attack for r in records if r.attack]
+    attacks = [r.attack for r in attacked if r.attack]
     certifiers = {(r.certifier.name, r.certifier.source) for r in records if r.certifier}
     engines = {_engine(r.engine.name, r.engine.shots) for r in records if r.engine}
     return Subject(
@@ -22,7 +22,7 @@ def describe(records: Sequence[Record]) -> Subject:
         threat=min(threats, key=lambda threat: threat.eps, default=None),
         seeds=tuple(sorted({record.target.seed for record in records})),
         attacks=tuple(
-            (name, _parameters(attacks, name)) for name in sorted({a.name for a in attacks})
+            (label, _parameters(attacks, label)) for label in sorted({a.label for a in attacks})
         ),
         certifiers=tuple(sorted(certifiers)),
         engines=tuple(sorted(engines)),
@@ -34,11 +34,11 @@ def _engine(name: str, shots: int | None) -> str:
     return name if shots is None else f"{name} with {shots} shots"
 
 
-def _parameters(attacks: Iterable[AttackRef], name: str) -> str:
+def _parameters(attacks: Iterable[AttackRef], label: str) -> str:
     # A parameter may depend on ε, e.g. a step size: every value it took is listed.
     values: dict[str, set[str]] = {}
     for attack in attacks:
-        for parameter, value in attack.params.items() if attack.name == name else ():
+        for parameter, value in attack.params.items() if attack.label == label else ():
             shown = f"{value:.6g}" if isinstance(value, float) else str(value)
             values.setdefault(parameter, set()).add(shown)
     return ", ".join(f"{key} {' / '.join(sorted(found))}" for key, found in sorted(values.items()))

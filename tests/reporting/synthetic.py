@@ -1,9 +1,9 @@
-"""Synthetic but plausible records and per-image outcomes of a run, without training anything."""
+"""Synthetic records and per-image outcomes, and what is asked of them."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,16 +17,18 @@ from qbench.records import (
     CertifierRef,
     Cost,
     DatasetRef,
+    DiagnosisMetrics,
     EngineRef,
     FileRef,
-    LipschitzMetrics,
+    Flag,
     ModelRef,
     ProtocolRef,
     Record,
     TaskKind,
     ThreatModelRef,
-    TrainingMetrics,
 )
+from qbench.reporting.board import Board, Row
+from qbench.reporting.table import collect
 
 Columns = dict[str, NDArray[Any]]
 CLASS_NAMES = ("-", "+", "⊢", "⊣")
@@ -45,17 +47,13 @@ class Fake:
     scope: Literal["vector", "score"] = "score"
 
 
-MODELS = (
-    Fake("reup", "quantum", 1536, 0.10, 20, 70.0),
-    Fake("reup-ep100", "quantum", 1536, 0.08, 100, 105.0),
-    Fake("reup-0.1", "quantum", 1536, 0.14, 20, 18.0),
-    Fake("reup-0.1-ep100", "quantum", 1536, 0.15, 100, 19.0),
-    Fake("reup-0.2", "quantum", 1536, 0.16, 20, 13.5),
-    Fake("reup-0.2-ep100", "quantum", 1536, 0.17, 100, 11.8),
-    Fake("amplitude", "quantum", 768, 0.22, 20),
-    Fake("convnet", "classical", 1024, 0.11, 20, 20.2, "vector"),
-    Fake("fourier", "classical", 8448, 0.03, 20, 25.4, "vector"),
-)
+QUANTUM = Fake("qubit", "quantum", 3, 0.1, 1)
+CLASSICAL = Fake("line", "classical", 5, 0.1, 1)
+
+
+def bits(pattern: str) -> np.ndarray[Any, Any]:
+    """`"110"` as correct, correct, wrong."""
+    return np.array([character == "1" for character in pattern])
 
 
 def sha(*parts: object) -> str:
@@ -106,7 +104,7 @@ class Run:
             "threat_model": None if eps is None else _threat(eps),
             "certifier": certifier and _certifier(certifier),
             "engine": EngineRef(name="torch", shots=None) if target.family == "quantum" else None,
-            "cost": Cost(wall_s=1.0),
+            "cost": _cost(attack, self.n),
             "environment": {"python": "3.11.7", "torch": "2.13.0"},
             "images": None if columns is None else FileRef(file=f"{key}.npz", sha256=sha(key)),
         }
@@ -155,6 +153,22 @@ class Run:
             **parts,
         )
 
+    def diagnosed(
+        self, target: Fake, seed: int, *flags: Flag, again: bool = False, **values: float
+    ) -> Record:
+        """A diagnosis with its flags; the probes not given find nothing to doubt."""
+        measured = {"base": 0.5, "more_steps": 0.5, "more_restarts": 0.5, "large_eps": 0.0}
+        measured |= {"zero_gradients": 0.0, "unstable_outputs": 0.0} | values
+        return self.add(
+            "diagnosis",
+            target,
+            seed,
+            attack="pgd",
+            key=sha("diagnosis", target.name, seed, again),
+            flags=list(flags),
+            metrics=DiagnosisMetrics(images=min(self.n, 100), chance=0.25, values=measured),
+        )
+
 
 def reference(model: Fake, seed: int, loaded: bool = True) -> ModelRef:
     """The model with its seed; what was not loaded has no weights and no count of parameters."""
@@ -163,7 +177,7 @@ def reference(model: Fake, seed: int, loaded: bool = True) -> ModelRef:
         plugin=f"qbench_{model.family}",
         version="0.1.0",
         family=model.family,
-        structure="synthetic",
+        structure=f"synthetic-{model.name.split('-')[0]}",
         parameters=model.parameters if loaded else None,
         seed=seed,
         weights_sha256=sha(model.name, seed) if loaded else None,
@@ -182,78 +196,23 @@ def examples(seed: int, eps: float, n: int) -> Columns:
     }
 
 
-def full_run(
-    models: Sequence[Fake] = MODELS,
-    seeds: Sequence[int] = range(5),
-    budgets: Sequence[float] = (0.05, 0.1, 0.2),
-    attacks: Sequence[str] = ("pgd",),
-    n: int = 200,
-) -> Run:
-    """A run of every model with every seed, attacked, transferred and certified."""
-    run = Run(n)
-    generator = np.random.default_rng(20)
-    for model in models:
-        for seed in seeds:
-            _train(run, model, seed, generator)
-            _certify(run, model, seed, generator)
-            clean = generator.random(n) < 0.985
-            for attack in attacks:
-                for eps in budgets:
-                    run.attacked(model, seed, eps, clean, _fall(model, eps, n, generator), attack)
-                for source in models:
-                    if source is not model and 0.1 in budgets:
-                        kinship = 0.4 if source.family == model.family else 0.15
-                        correct = _fall(model, 0.1 * kinship, n, generator)
-                        run.attacked(model, seed, 0.1, clean, correct, attack, source)
-    return run
-
-
-def _fall(model: Fake, eps: float, n: int, generator: np.random.Generator) -> NDArray[np.bool_]:
-    strength = model.strength * generator.normal(1.0, 0.08)
-    return generator.random(n) < 1 / (1 + np.exp((eps - strength) / 0.018))
-
-
-def _train(run: Run, model: Fake, seed: int, generator: np.random.Generator) -> None:
-    epochs = np.arange(1, model.epochs + 1)
-    rise = 0.985 - 0.7 * np.exp(-epochs / generator.uniform(0.8, 2.0))
-    accuracy = np.clip(
-        np.round((rise + generator.normal(0, 0.004, model.epochs)) * 200) / 200, 0, 1
-    )
-    run.add(
-        "training",
-        model,
-        seed,
-        metrics=TrainingMetrics(
-            loss=list(1.4 - rise), test_accuracy=list(accuracy), retrained=False
-        ),
-    )
-
-
-def _certify(run: Run, model: Fake, seed: int, generator: np.random.Generator) -> None:
-    if model.bound is None:
-        reason = "no certifier covers a amplitude-circuit"
-        run.add("lipschitz", model, seed, status="skipped", reason=reason)
-        return
-    bound = model.bound * generator.normal(1.0, 0.03)
-    run.add(
-        "lipschitz",
-        model,
-        seed,
-        certifier="spectral" if model.family == "classical" else "circuit",
-        metrics=LipschitzMetrics(
-            bound=bound,
-            sampled_jacobian=bound / generator.uniform(4.0, 9.0),
-            points=600,
-            scope=model.scope,
-        ),
-    )
-
-
-def _attack(name: str, eps: float | None) -> AttackRef:
+def _attack(label: str, eps: float | None) -> AttackRef:
+    name, *given = label.split(":")
     params: dict[str, int | float | bool | str | None] = {"steps": 40, "restarts": 1}
+    params |= {
+        key: int(value) if value.isdigit() else value
+        for key, _, value in (part.partition("=") for part in given)
+    }
     if eps is not None:
         params["step_size"] = 2.5 * eps / 40
-    return AttackRef(name=name, plugin="qbench_attacks", version="0.1.0", params=params)
+    return AttackRef(
+        name=name, label=label, plugin="qbench_attacks", version="0.1.0", params=params
+    )
+
+
+def _cost(label: str | None, n: int) -> Cost:
+    gradient = 0 if label is None or label.startswith(("square", "art-hop")) else 40 * n
+    return Cost(wall_s=1.0, forward=41 * n, gradient=gradient)
 
 
 def _threat(eps: float) -> ThreatModelRef:
@@ -264,3 +223,11 @@ def _certifier(name: str) -> CertifierRef:
     return CertifierRef(
         name=name, plugin="qbench_certificates", version="0.1.0", source=f"Source of {name}, Eq. 1"
     )
+
+
+def board_of(run: Run, **options: Any) -> Board:
+    return collect(run.records, run.images, **options)
+
+
+def row_of(board: Board, model: Fake) -> Row:
+    return next(row for row in board.rows if row.model.name == model.name)

@@ -5,19 +5,18 @@ import random
 import re
 import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib import font_manager
-from matplotlib.figure import Figure
-from matplotlib.ft2font import FT2Font
-from synthetic import CLASS_NAMES, MODELS, Fake, Run, full_run, glyph
+from simulated import ATTACKS, MODELS, TRAINED, full_run
+from synthetic import CLASS_NAMES, Run, glyph
 
 from qbench.errors import StoreError, UnknownNameError
+from qbench.records import Record
 from qbench.reporting import build, write_sample_sheet
-from qbench.reporting.board import ModelFacts
 from qbench.reporting.examples import choose
-from qbench.reporting.figures import bounds, curves, glyphs, matrix, style
+from qbench.reporting.figures import glyphs, style
 from qbench.reporting.samples import class_names
 from qbench.reporting.table import collect
 
@@ -94,6 +93,45 @@ def test_the_numbers_for_machines(run: Run, files: dict[str, bytes]) -> None:
         str(seed): value for seed, value in row.robust[board.settings[1]].by_seed
     }
     assert len(data["transfer"]) == 16
+    assert len(data["transfer_averages"]) == 4
+    assert last["worst_case"][1]["mean"] == row.worst_at[0.1].mean
+    assert last["images_kept_by_most_seeds"] == row.kept
+    assert [(c["first"], c["p_holm"]) for c in data["comparisons"]] == [
+        (c.first, c.p_holm) for c in board.comparisons
+    ]
+    assert len(data["comparisons"]) == 6
+
+
+def test_flags_for_machines(tmp_path: Path) -> None:
+    run = full_run(models=MODELS[:1], seeds=(0, 1), n=8)
+    run.diagnosed(MODELS[0], 1, "restarts-gain", again=True, base=0.5, more_restarts=0.25)
+    (row,) = json.loads(built(run, tmp_path)["leaderboard.json"])["rows"]
+    numbers = {"as attacked": 0.5, "4 restarts more": 0.25}
+    expected = {"flag": "restarts-gain", "seeds": [1], "numbers": numbers, "details": []}
+    assert row["flags"] == [expected]
+
+
+def test_the_pictures_of_many_attacks_are_few(tmp_path: Path) -> None:
+    models = (MODELS[0], TRAINED[0], MODELS[-1])
+    run = full_run(models=models, attacks=tuple(ATTACKS), seeds=(0,), n=8)
+    assert set(built(run, tmp_path)) == {
+        "README.md",
+        "leaderboard.json",
+        "figures/accuracy.png",
+        "figures/adversarial-training.png",
+        "figures/attacks.png",
+        "figures/transfer-pgd-0.1.png",
+        "figures/lipschitz.png",
+        "figures/training.png",
+        "figures/examples-pgd.png",
+    }
+
+
+def test_names_of_pictures_are_safe(tmp_path: Path) -> None:
+    run = full_run(models=MODELS[:2], attacks=("pgd:steps=5",), seeds=(0,), n=8)
+    names = [name for name in built(run, tmp_path) if "steps" in name]
+    assert len(names) == 2
+    assert all(re.fullmatch(r"figures/[a-z0-9.-]+\.png", name) for name in names)
 
 
 def test_a_run_with_nothing_but_failures_still_has_a_page(tmp_path: Path) -> None:
@@ -108,102 +146,6 @@ def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StoreError, match="cannot write"):
         built(run, tmp_path / "file")
-
-
-def overlapping(figure: Figure) -> list[tuple[str, str]]:
-    """Pairs of visible words that cover each other, and words that leave the figure."""
-    renderer = figure.canvas.get_renderer()  # type: ignore[attr-defined]
-    figure.draw(renderer)
-    words = [
-        text
-        for axes in figure.axes
-        for text in [
-            *axes.texts,
-            # Only what is drawn: a locator also makes ticks beyond the limits.
-            *[tick.label1 for axis in (axes.xaxis, axes.yaxis) for tick in axis._update_ticks()],
-            *[axes.title, axes._left_title, axes._right_title],  # type: ignore[attr-defined]
-            *[axes.xaxis.label, axes.yaxis.label],
-        ]
-        if text.get_visible() and text.get_text().strip()
-    ]
-    words += [text for text in figure.texts if text.get_text()]
-    boxes = [(text.get_text(), text.get_window_extent(renderer)) for text in words]
-    # The box of a slanted name is far larger than its ink.
-    slanted = {text.get_text() for text in words if text.get_rotation() % 90}
-    width, height = figure.bbox.width, figure.bbox.height
-    bad = [
-        (name, "the edge")
-        for name, box in boxes
-        if box.x0 < -1 or box.y0 < -1 or box.x1 > width + 1 or box.y1 > height + 1
-    ]
-    for place, (name, box) in enumerate(boxes):
-        for other, beside in boxes[place + 1 :]:
-            covered_x = min(box.x1, beside.x1) - max(box.x0, beside.x0)
-            covered_y = min(box.y1, beside.y1) - max(box.y0, beside.y0)
-            if covered_x > 1 and covered_y > 1 and not {name, other} & slanted:
-                bad.append((name, other))
-    return bad
-
-
-FIGURES = {
-    "accuracy": lambda run, board: curves.accuracy(board),
-    "training": lambda run, board: curves.training(board),
-    "lipschitz": lambda run, board: bounds.lipschitz(board),
-    "transfer": lambda run, board: matrix.transfer(board, board.transfers[0]),
-    "examples": lambda run, board: glyphs.examples(
-        choose(board, run.records, run.images, "pgd"), CLASS_NAMES
-    ),
-}
-
-
-LONG = tuple(Fake(f"w{'-wide-name' * 5}-{i}", "quantum", 1, 0.1, 3, 5.0) for i in range(9))
-
-
-@pytest.mark.parametrize("name", FIGURES)
-@pytest.mark.parametrize(
-    "models",
-    [
-        MODELS,
-        MODELS[-2:],
-        LONG,
-        LONG[:2],
-        tuple(Fake(f"model-{place}", "quantum", 1, 0.1, 3, 5.0) for place in range(14)),
-    ],
-    ids=["all", "two", "long", "two-long", "many"],
-)
-def test_words_neither_overlap_nor_leave_the_picture(name: str, models: tuple[Fake, ...]) -> None:
-    run = full_run(models=models, seeds=(0, 1), n=20)
-    board = collect(run.records, run.images)
-    figure = FIGURES[name](run, board)
-    with style.matplotlib.style.context(["default", style._STYLE]):
-        assert overlapping(figure) == []
-
-
-def test_a_transfer_matrix_may_have_holes(run: Run) -> None:
-    part = Run(
-        run.n, [r for r in run.records if r.source is None or r.target.seed == 0], run.columns
-    )
-    part.records = [r for r in part.records if not (r.source and r.target.model == "fourier")]
-    board = collect(part.records, part.images)
-    shown = [text.get_text() for text in matrix.transfer(board, board.transfers[0]).axes[0].texts]
-    assert shown.count("—") == 3
-    assert len(shown) == 16
-
-
-def test_colours_and_markers_are_unique_and_families_differ_by_line() -> None:
-    models = [ModelFacts(f"m{i:02}", "classical", 1, "p", "1") for i in range(90)]
-    drawn = style.looks([*models[:2], ModelFacts("q", "quantum", 1, "p", "1")])
-    assert drawn["m00"].line == drawn["m01"].line != drawn["q"].line
-    assert len({(look.colour, look.marker) for look in style.looks(models).values()}) == 90
-
-
-def test_class_names_have_glyphs_in_the_font() -> None:
-    for weight in ("normal", "bold"):
-        path = font_manager.findfont(
-            font_manager.FontProperties(family="DejaVu Sans", weight=weight)
-        )
-        drawn = FT2Font(path).get_charmap()
-        assert [c for c in "-+⊢⊣ε±→δ′✗×ℓ≤—" if ord(c) not in drawn] == []
 
 
 def test_the_example_is_the_image_that_fools_most_models() -> None:
@@ -223,17 +165,24 @@ def test_the_example_is_the_image_that_fools_most_models() -> None:
     assert np.array_equal(shown.rows[0].x, glyph(2))
 
 
-def test_wrong_predictions_are_marked_by_more_than_colour() -> None:
+def test_an_example_of_a_stochastic_model_is_its_first_pass() -> None:
     run = Run(n=4)
     yes = np.ones(4, dtype=np.bool_)
-    run.attacked(MODELS[0], 0, 0.1, yes, ~yes)
-    board = collect(run.records, run.images)
-    shown = choose(board, run.records, run.images, "pgd")
+    record = run.attacked(MODELS[0], 0, 0.1, yes, yes)
+    columns = run.columns[record.key]
+    for name in ("clean_prediction", "adversarial_prediction"):
+        columns[name] = np.stack([columns[name], columns[name]])
+    columns["adversarial_prediction"][0, 1] = 3
+    shown = choose(collect(*half_lost(run, record)), run.records, run.images, "pgd")
     assert shown is not None
-    words = [
-        text.get_text() for axes in glyphs.examples(shown, CLASS_NAMES).axes for text in axes.texts
-    ]
-    assert words[:3] == ["x → -", "|δ| ≤ 0.1", "x′ → +  ✗"]
+    assert (shown.index, shown.rows[0].adversarial_prediction) == (1, 3)
+
+
+def half_lost(run: Run, record: Record) -> tuple[list[Record], Any]:
+    """One of two passes loses one of four images."""
+    metrics = record.metrics.model_copy(update={"robust_accuracy": 7 / 8})  # type: ignore[union-attr]
+    run.records[:] = [record.model_copy(update={"metrics": metrics})]
+    return run.records, run.images
 
 
 def test_sample_sheet() -> None:

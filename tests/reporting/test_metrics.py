@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench.metrics import mean_std, wilson_interval, worst_case
+from qbench.metrics import holm, mcnemar, mean_std, wilson_interval, worst_case
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,59 @@ def test_worst_case_is_per_image() -> None:
 def test_worst_case_needs_an_attack(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="at least one attack"):
         worst_case(np.ones(shape, dtype=np.bool_))
+
+
+def test_worst_case_of_shares_is_the_smallest() -> None:
+    # Of a stochastic model: the attack that is worst for each image, never a single lucky pass.
+    robust = np.array([[1.0, 0.4, 0.9], [0.8, 0.6, 1.0]])
+    assert worst_case(robust).tolist() == [0.8, 0.4, 0.9]
+
+
+@pytest.mark.parametrize(
+    ("b", "c", "expected"),
+    [
+        # scipy.stats.binomtest(b, b + c).pvalue
+        (10, 2, 0.03857421875),
+        (2, 10, 0.03857421875),
+        (0, 6, 0.03125),
+        (25, 9, 0.00904118549078703),
+        (600, 500, 0.0028195449914364284),
+        (2, 15, 0.002349853515625),
+        (7, 8, 1.0),
+        (1, 0, 1.0),
+        # An even split is as even as can be, and so is none.
+        (3, 3, 1.0),
+        (0, 0, 1.0),
+    ],
+)
+def test_mcnemar_is_the_exact_binomial_test(b: int, c: int, expected: float) -> None:
+    assert mcnemar(b, c) == pytest.approx(expected, rel=1e-12)
+
+
+def test_mcnemar_beyond_the_range_of_floats() -> None:
+    # 2**3000 is no float. All on one side: the first and the last outcome of 2**3000.
+    assert mcnemar(0, 3000) == 0.0
+    assert 0 < mcnemar(1600, 1400) < 0.001
+
+
+def test_mcnemar_of_impossible_counts() -> None:
+    with pytest.raises(ValueError, match="-1 and 2 images"):
+        mcnemar(-1, 2)
+
+
+def test_holm_by_hand() -> None:
+    # Sorted: 0.01 * 4, 0.02 * 3, 0.03 * 2, 0.04 * 1; then never smaller than the one before.
+    assert holm([0.04, 0.01, 0.03, 0.02]) == pytest.approx([0.06, 0.04, 0.06, 0.06])
+    # 0.6 * 2 is no probability; the last one may not fall below it.
+    assert holm([0.7, 0.001, 0.6]) == pytest.approx([1.0, 0.003, 1.0])
+    assert holm([0.02, 0.02]) == pytest.approx([0.04, 0.04])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_lies_between_no_correction_and_bonferroni(p_values: list[float]) -> None:
+    adjusted = holm(p_values)
+    for p, corrected in zip(p_values, adjusted, strict=True):
+        assert p <= corrected <= min(1.0, len(p_values) * max(p_values))
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    assert [adjusted[i] for i in order] == sorted(adjusted)

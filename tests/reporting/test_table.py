@@ -3,33 +3,18 @@ from __future__ import annotations
 import random
 from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from synthetic import MODELS, Fake, Run, full_run, reference, sha
+from simulated import MODELS, full_run
+from synthetic import CLASSICAL, QUANTUM, Fake, Run, bits, board_of, reference, row_of, sha
 
 from qbench.errors import StoreError
 from qbench.records import DatasetRef, LipschitzMetrics, ProtocolRef, ThreatModelRef
-from qbench.reporting.board import Board, Note, Row, Setting
-from qbench.reporting.table import collect, ranking_eps
+from qbench.reporting.board import Note, Setting
+from qbench.reporting.table import ranking_eps
 
-QUANTUM = Fake("qubit", "quantum", 3, 0.1, 1)
-CLASSICAL = Fake("line", "classical", 5, 0.1, 1)
 PGD = Setting("pgd", 0.1)
-
-
-def bits(pattern: str) -> np.ndarray[Any, Any]:
-    """`"110"` as correct, correct, wrong."""
-    return np.array([character == "1" for character in pattern])
-
-
-def board_of(run: Run, **options: Any) -> Board:
-    return collect(run.records, run.images, **options)
-
-
-def row_of(board: Board, model: Fake) -> Row:
-    return next(row for row in board.rows if row.model.name == model.name)
 
 
 def test_accuracies_are_means_and_sample_stds_over_seeds() -> None:
@@ -43,36 +28,6 @@ def test_accuracies_are_means_and_sample_stds_over_seeds() -> None:
     assert row.robust[PGD].mean == 0.625
     assert row.robust[PGD].std == pytest.approx(0.125 * 2**0.5)
     assert (row.model.parameters, row.seeds, row.rank) == (3, (0, 1), 1)
-
-
-def test_worst_case_is_per_image_and_not_the_smaller_mean() -> None:
-    run = Run(n=4)
-    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="fgsm")
-    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("0110"), attack="pgd")
-    assert row_of(board_of(run), QUANTUM).worst.by_seed == ((0, 0.25),)
-
-
-def test_worst_case_matches_images_by_index() -> None:
-    run = Run(n=4)
-    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="fgsm")
-    record = run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="pgd")
-    backwards = {
-        name: column[::-1] if column.shape == (4,) else column
-        for name, column in run.columns[record.key].items()
-    }
-    run.columns[record.key] = backwards
-    assert row_of(board_of(run), QUANTUM).worst.by_seed == ((0, 0.5),)
-
-
-def test_worst_case_is_over_the_attacks_that_ran() -> None:
-    run = Run(n=4)
-    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="pgd")
-    run.add(
-        "robust-accuracy", QUANTUM, 0, attack="fgsm", eps=0.1, status="failed", reason="it broke"
-    )
-    row = row_of(board_of(run), QUANTUM)
-    assert row.worst.by_seed == ((0, 0.5),)
-    assert row.worst.notes == (Note("failed", "fgsm: it broke", (0,)),)
 
 
 def test_only_the_ranking_budget_decides() -> None:
@@ -124,11 +79,19 @@ def test_seeds_without_a_record_are_missing() -> None:
     assert row.robust[PGD].std is None
 
 
-def test_flags_become_notes() -> None:
+def test_attacks_go_by_label() -> None:
     run = Run(n=4)
-    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"), flags=["gradients vanish"])
-    row = row_of(board_of(run), QUANTUM)
-    assert row.robust[PGD].notes == (Note("flagged", "gradients vanish", (0,)),)
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1110"), attack="pgd")
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"), attack="pgd:restarts=5:steps=100")
+    board = board_of(run)
+    assert board.attacks == ("pgd", "pgd:restarts=5:steps=100")
+    assert board.subject.attacks[1][1] == "restarts 5, step_size 0.00625, steps 100"
+    assert (board.plain, board.reference) == ((PGD,), "pgd")
+    (row,) = board.rows
+    assert {s.attack: score.mean for s, score in row.robust.items()} == {
+        "pgd": 0.75,
+        "pgd:restarts=5:steps=100": 0.5,
+    }
 
 
 def test_transfer_has_adversarial_accuracy_and_the_attack_itself_on_the_diagonal() -> None:
@@ -247,22 +210,6 @@ def test_two_results_for_one_question() -> None:
 def test_nothing_to_report() -> None:
     with pytest.raises(StoreError, match="no records"):
         board_of(Run())
-
-
-def test_side_files_that_contradict_their_record() -> None:
-    run = Run(n=4)
-    record = run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"))
-    run.columns[record.key]["adversarial_prediction"][0] += 1
-    with pytest.raises(StoreError, match=r"robust accuracy 0.5, which its 4 per-image outcomes"):
-        board_of(run)
-
-
-def test_side_files_without_a_column() -> None:
-    run = Run(n=4)
-    record = run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1100"))
-    del run.columns[record.key]["label"]
-    with pytest.raises(StoreError, match="label"):
-        board_of(run)
 
 
 def test_done_without_metrics() -> None:

@@ -8,7 +8,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from qbench.reporting.board import Board, Bound
-from qbench.reporting.figures.style import INK, WIDTH, Look, looks, new_figure, short, styled
+from qbench.reporting.figures.style import INK, WIDTH, Look, looks, new_figure, styled
+from qbench.reporting.text import short
 
 
 @styled

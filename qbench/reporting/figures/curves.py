@@ -4,77 +4,132 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from qbench.reporting.board import Board, Curve, Row
-from qbench.reporting.figures.style import WIDTH, Look, looks, new_figure, short, styled
+from qbench.reporting.board import Board, Curve, Row, Score
+from qbench.reporting.figures.style import INK, WIDTH, Look, looks, new_figure, styled
+from qbench.reporting.text import short
+
+WORST = None  # in place of an attack: the worst case over all of them
 
 
 @styled
 def accuracy(board: Board) -> Figure:
-    """Accuracy under attack against ε: a row of panels an attack, a column a family.
+    """Accuracy under attack against ε, a column of panels a family.
 
-    Lines are means over seeds, bands ± one standard deviation; ε = 0 is clean accuracy.
+    The first row is the worst case, where there are several attacks; then comes plain PGD or the
+    only attack. Lines are means over seeds, bands ± one standard deviation; ε = 0 is clean.
     """
     families = sorted({model.family for model in board.models})
     drawn = looks(board.models)
+    shown: list[str | None] = [*sorted({setting.attack for setting in board.plain})]
+    shown = [WORST, *shown] if board.several else shown
     width = WIDTH if len(families) > 1 else 0.6 * WIDTH
-    figure = new_figure(width, 2.3 * len(board.attacks) + 0.9)
-    grid = figure.subplots(
-        len(board.attacks), len(families), sharex=True, sharey=True, squeeze=False
-    )
+    figure = new_figure(width, 2.5 * len(shown) + 1.1)
+    grid = figure.subplots(len(shown), len(families), sharex=True, sharey=True, squeeze=False)
     by_model = {row.model.name: row for row in board.rows}
-    for panels, attack in zip(grid, board.attacks, strict=True):
+    for panels, attack in zip(grid, shown, strict=True):
         for axes, family in zip(panels, families, strict=True):
-            for model in (m for m in board.models if m.family == family):
-                _accuracy_line(axes, by_model[model.name], attack, drawn[model.name])
-            axes.set_ylim(-0.02, 1.02)
-            axes.margins(x=0.02)
-            if board.rank_eps is not None:
-                axes.axvline(board.rank_eps, color="#bdbdbd", linewidth=0.8, linestyle=":")
-        panels[0].set_ylabel(f"accuracy under {short(attack)}")
+            members = [model for model in board.models if model.family == family]
+            for model in members:
+                points = _points(by_model[model.name], attack)
+                # Bands of many models cover each other.
+                _line(
+                    axes, points, drawn[model.name], model.name, 0.13 if len(members) < 5 else 0.07
+                )
+            _budget_axes(axes, board)
+        where = (
+            "accuracy in the worst case" if attack is None else f"accuracy under {short(attack)}"
+        )
+        panels[0].set_ylabel(where)
     for axes, family in zip(grid[0], families, strict=True):
         axes.set_title(f"{family} models", loc="left")
     for axes in grid[-1]:
         axes.set_xlabel("perturbation budget ε")
-        ticks = [0.0, *sorted({s.eps for s in board.settings if s.eps > 0})]
-        axes.set_xticks(ticks, [f"{eps:g}" for eps in ticks])
         _legend_below(axes)
     return figure
 
 
-def _accuracy_line(axes: Axes, row: Row, attack: str, look: Look) -> None:
-    points = [(0.0, row.clean)]
-    points += [(s.eps, v) for s, v in row.robust.items() if s.attack == attack and s.eps > 0]
+@styled
+def adversarial_training(board: Board) -> Figure:
+    """Worst-case accuracy against ε with and without adversarial training, one panel a pair."""
+    pairs = board.trained_pairs
+    columns = min(4, len(pairs))
+    rows = math.ceil(len(pairs) / columns)
+    drawn = looks(board.models)
+    figure = new_figure(max(3.2, WIDTH * columns / 4), 1.9 * rows + 0.5)
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for axes, (plain, other) in zip(grid.flat, pairs, strict=False):
+        look = replace(drawn[plain.model.name], marker="o")
+        _line(axes, _points(plain, WORST), replace(look, line=(0, (3, 1.5))), "", 0.08, open_=True)
+        _line(axes, _points(other, WORST), replace(look, line="-"), "", 0.2)
+        _budget_axes(axes, board)
+        axes.set_title(short(plain.model.name, 18), loc="left")
+    for axes in grid.flat[len(pairs) :]:
+        axes.remove()
+    figure.supxlabel("perturbation budget ε", fontsize=8.0)
+    where = "in the worst case" if board.several else "under attack"
+    figure.supylabel(f"accuracy {where}", fontsize=8.0)
+    keys = [
+        Line2D([], [], color=INK, marker="o", label="trained on attacked images"),
+        Line2D([], [], color=INK, marker="o", mfc="white", ls=(0, (3, 1.5)), label="on clean ones"),
+    ]
+    figure.legend(handles=keys, loc="outside upper center", ncols=2, handlelength=3.0)
+    return figure
+
+
+def _points(row: Row, attack: str | None) -> list[tuple[float, Score]]:
+    if attack is None:
+        return [(0.0, row.clean), *[(e, s) for e, s in sorted(row.worst_at.items()) if e > 0]]
+    return [
+        (0.0, row.clean),
+        *[(s.eps, score) for s, score in row.robust.items() if s.attack == attack and s.eps > 0],
+    ]
+
+
+def _line(
+    axes: Axes,
+    points: Sequence[tuple[float, Score]],
+    look: Look,
+    name: str,
+    shade: float,
+    open_: bool = False,
+) -> None:
     known = [(eps, score.mean, score.std or 0.0) for eps, score in points if score.mean is not None]
     if len(known) < 2:
         return
     eps, mean, std = (np.array(column) for column in zip(*known, strict=True))
-    axes.fill_between(
-        eps,
-        np.clip(mean - std, 0, 1),
-        np.clip(mean + std, 0, 1),
-        color=look.colour,
-        alpha=0.13,
-        linewidth=0,
-    )
+    low, high = np.clip(mean - std, 0, 1), np.clip(mean + std, 0, 1)
+    axes.fill_between(eps, low, high, color=look.colour, alpha=shade, linewidth=0)
     axes.plot(
         eps,
         mean,
         color=look.colour,
         linestyle=look.line,
         marker=look.marker,
-        markeredgecolor="white",
-        markeredgewidth=0.5,
-        label=short(row.model.name),
+        markerfacecolor="white" if open_ else look.colour,
+        markeredgecolor=look.colour if open_ else "white",
+        markeredgewidth=1.0 if open_ else 0.5,
+        label=short(name),
         # Perfect accuracy lies on the frame: the marker must not be cut in half.
         clip_on=False,
         zorder=3,
     )
+
+
+def _budget_axes(axes: Axes, board: Board) -> None:
+    axes.set_ylim(-0.02, 1.02)
+    axes.margins(x=0.02)
+    ticks = [0.0, *[eps for eps in board.budgets if eps > 0]]
+    axes.set_xticks(ticks, [f"{eps:g}" for eps in ticks])
+    if board.rank_eps is not None:
+        axes.axvline(board.rank_eps, color="#bdbdbd", linewidth=0.8, linestyle=":")
 
 
 def _legend_below(axes: Axes) -> None:

@@ -16,7 +16,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from qbench.reporting.examples import Example, Examples
-from qbench.reporting.figures.style import INK, WIDTH, WRONG, hide, new_figure, short, styled
+from qbench.reporting.figures.style import INK, WIDTH, WRONG, hide, new_figure, styled
+from qbench.reporting.text import short
 
 _GAP = 0.07  # inches, between images of one model
 _BETWEEN = 0.32  # inches, between blocks of models

@@ -1,6 +1,10 @@
-"""The transfer matrix as a heat map."""
+"""Heat maps: the transfer matrix, and every attack beside every model."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -8,44 +12,109 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
 
-from qbench.reporting.board import Board, Transfer
-from qbench.reporting.figures.style import FAINT, INK, WIDTH, new_figure, short, styled
+from qbench.reporting.board import Board, Score, Setting, Transfer
+from qbench.reporting.figures.style import FAINT, INK, WIDTH, new_figure, styled
+from qbench.reporting.text import short
 
 _CELL = 0.5  # inches
-_CHARACTER = 0.068  # inches, of a model's name
+_FLAT = 0.26  # inches: height of a cell where rows are many
+_CHARACTER = 0.068  # inches, of a name
+_COLOURS = "Blues_r"
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """What a heat map shows: values (rows, columns), NaN where there is none, and their marks."""
+
+    values: NDArray[Any]
+    rows: Sequence[str]
+    columns: Sequence[str]
+    framed: NDArray[np.bool_]
 
 
 @styled
 def transfer(board: Board, matrix: Transfer) -> Figure:
     """Accuracy of each target (column) on inputs made for each source (row), mean over seeds."""
     size = len(matrix.models)
-    names = _CHARACTER * max(len(short(name)) for name in matrix.models)
-    side = min(_CELL * size, WIDTH - names - 1.3)
-    figure = new_figure(side + names + 1.3, side + 0.7 * names + 1.0)
-    axes = figure.subplots()
-    values = np.array(
-        [[_mean(matrix, source, target) for target in matrix.models] for source in matrix.models]
+    grid = _Grid(
+        values=np.array(
+            [
+                [_number(matrix.entries[source, target].mean) for target in matrix.models]
+                for source in matrix.models
+            ]
+        ),
+        rows=matrix.models,
+        columns=matrix.models,
+        framed=np.eye(size, dtype=np.bool_),
     )
-    colours = matplotlib.colormaps["Blues_r"].with_extremes(bad="white")
-    drawn = axes.imshow(values, cmap=colours, vmin=0.0, vmax=1.0)
-    for row, column in np.ndindex(size, size):
-        _cell(axes, row, column, float(values[row, column]), colours)
-    _frame(axes, board, matrix)
-    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=30, pad=0.02)
-    bar.outline.set_visible(False)
-    bar.set_label("target's accuracy")
+    figure, axes = _draw(board, grid, _CELL, "target's accuracy")
+    axes.set_xlabel("shown to (target)")
+    axes.set_ylabel("made to fool (source)")
+    axes.set_title(f"{short(matrix.setting.attack)}, ε = {matrix.setting.eps:g}")
+    families = _families(board, matrix.models)
+    for place in _changes(families):
+        axes.axhline(place - 0.5, color=INK, linewidth=1.0)
     return figure
 
 
-def _mean(matrix: Transfer, source: str, target: str) -> float:
-    mean = matrix.entries[source, target].mean
-    return float("nan") if mean is None else mean
+@styled
+def attacks(board: Board) -> Figure:
+    """Robust accuracy under each attack (row) of each model (column), the worst case below."""
+    eps = board.rank_eps or 0.0
+    by_model = {row.model.name: row for row in board.rows}
+    names = [model.name for model in board.models]
+    shown = board.by_strength
+    values = [
+        [_number(by_model[name].robust.get(Setting(attack, eps), Score()).mean) for name in names]
+        for attack in shown
+    ]
+    worst = [_number(by_model[name].worst.mean) for name in names]
+    strongest = [board.strongest(by_model[name]) for name in names]
+    framed = [[attack in found for found in strongest] for attack in shown]
+    grid = _Grid(
+        values=np.array([*values, worst]),
+        rows=[*shown, "worst case"],
+        columns=names,
+        framed=np.array([*framed, [False] * len(names)]),
+    )
+    figure, axes = _draw(board, grid, _FLAT, "robust accuracy")
+    axes.set_title(f"ε = {eps:g}")
+    axes.axhline(len(shown) - 0.5, color=INK, linewidth=1.0)
+    axes.get_yticklabels()[-1].set_fontweight("bold")
+    return figure
 
 
-def _cell(axes: Axes, row: int, column: int, value: float, colours: Colormap) -> None:
+def _draw(board: Board, grid: _Grid, cell: float, meaning: str) -> tuple[Figure, Axes]:
+    rows, columns = grid.values.shape
+    above = _CHARACTER * max(len(short(name)) for name in grid.columns)
+    beside = _CHARACTER * max(len(short(name)) for name in grid.rows)
+    width = min(_CELL * columns, WIDTH - beside - 1.3)
+    # Cells are as high as they are wide, unless they are flat on purpose.
+    height = rows * min(cell, width / columns if cell == _CELL else cell)
+    figure = new_figure(width + beside + 1.3, height + 0.7 * above + 1.0)
+    axes = figure.subplots()
+    colours = matplotlib.colormaps[_COLOURS].with_extremes(bad="white")
+    drawn = axes.imshow(
+        grid.values, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto" if cell == _FLAT else "equal"
+    )
+    size = min(7.5, 19 * width / columns)
+    for row, column in np.ndindex(rows, columns):
+        _cell(axes, (row, column), grid, colours, size)
+    _frame(axes, grid)
+    for place in _changes(_families(board, grid.columns)):
+        axes.axvline(place - 0.5, color=INK, linewidth=1.0)
+    bar = figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=30, pad=0.02)
+    bar.outline.set_visible(False)
+    bar.set_label(meaning)
+    return figure, axes
+
+
+def _cell(axes: Axes, place: tuple[int, int], grid: _Grid, colours: Colormap, size: float) -> None:
+    row, column = place
+    value, framed = float(grid.values[place]), bool(grid.framed[place])
     known = not np.isnan(value)
-    size = axes.get_images()[0].get_size()[0]
     colour = _readable_on(colours(value)) if known else FAINT
     if not known:
         corner = (column - 0.5, row - 0.5)
@@ -57,11 +126,11 @@ def _cell(axes: Axes, row: int, column: int, value: float, colours: Colormap) ->
         ha="center",
         va="center",
         color=colour,
-        fontsize=min(7.5, 75 / size),
-        fontweight="bold" if row == column else "normal",
+        fontsize=size,
+        fontweight="bold" if framed else "normal",
     )
-    if row == column:
-        # Inside the cell, so that neighbours on the diagonal do not share an edge.
+    if framed:
+        # Inside the cell, so that neighbours do not share an edge.
         corner = (column - 0.42, row - 0.42)
         axes.add_patch(Rectangle(corner, 0.84, 0.84, fill=False, ec=colour, lw=0.9))
 
@@ -73,24 +142,30 @@ def _readable_on(colour: tuple[float, float, float, float]) -> str:
     return "white" if luminance < 0.26 else INK
 
 
-def _frame(axes: Axes, board: Board, matrix: Transfer) -> None:
-    names = [short(name) for name in matrix.models]
-    size = len(names)
-    axes.set_xticks(range(size), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(size), names)
-    axes.set_xlabel("shown to (target)")
-    axes.set_ylabel("made to fool (source)")
-    axes.set_title(f"{short(matrix.setting.attack)}, ε = {matrix.setting.eps:g}")
+def _frame(axes: Axes, grid: _Grid) -> None:
+    rows, columns = grid.values.shape
+    names = [short(name) for name in grid.columns]
+    axes.set_xticks(range(columns), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(rows), [short(name) for name in grid.rows])
     axes.grid(False)
     axes.tick_params(length=0)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(size + 1) - 0.5, minor=True)
+    axes.set_xticks(np.arange(columns + 1) - 0.5, minor=True)
+    axes.set_yticks(np.arange(rows + 1) - 0.5, minor=True)
     axes.grid(which="minor", color="#d9d9d9", linewidth=0.6)
     axes.tick_params(which="minor", length=0)
+
+
+def _families(board: Board, names: Sequence[str]) -> list[str]:
     families = {model.name: model.family for model in board.models}
-    for place in range(1, size):
-        if families[matrix.models[place - 1]] != families[matrix.models[place]]:
-            axes.axhline(place - 0.5, color=INK, linewidth=1.0)
-            axes.axvline(place - 0.5, color=INK, linewidth=1.0)
+    return [families[name] for name in names]
+
+
+def _changes(families: Sequence[str]) -> list[int]:
+    """Places before which another family begins."""
+    return [place for place in range(1, len(families)) if families[place - 1] != families[place]]
+
+
+def _number(mean: float | None) -> float:
+    return float("nan") if mean is None else mean

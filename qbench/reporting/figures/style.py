@@ -23,7 +23,6 @@ DPI = 200
 INK = "#262626"
 FAINT = "#8c8c8c"
 WRONG = "#c1121f"
-LONGEST_NAME = 26
 
 # Tol's "muted" scheme (Paul Tol, Colour Schemes, 2021): distinct under every common colour-vision
 # deficiency. Its light colours come last, so that few models get the strongest contrast.
@@ -114,14 +113,6 @@ def png(figure: Figure) -> bytes:
     # matplotlib would write its own version into the file.
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
-
-
-def short(name: str, longest: int = LONGEST_NAME) -> str:
-    """A name that fits its place, cut in the middle: names of one series differ at the end."""
-    if len(name) <= longest:
-        return name
-    tail = (longest - 1) // 2
-    return f"{name[: longest - 1 - tail]}…{name[-tail:]}"
 
 
 def hide(axes: Axes) -> None:

@@ -1,0 +1,98 @@
+"""The leaderboard for machines."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from qbench.reporting.board import Board, Bound, Finding, Row, Score
+
+
+def to_json(board: Board) -> str:
+    """The rows, tests, transfer matrices and facts of a board; one trailing newline."""
+    subject = board.subject
+    data = {
+        "schema_version": 1,
+        "protocol": subject.protocol.model_dump(mode="json"),
+        "dataset": subject.dataset.model_dump(mode="json"),
+        "seeds": list(subject.seeds),
+        "versions": dict(subject.versions),
+        "ranking_eps": board.rank_eps,
+        "rows": [_row(row) for row in board.rows],
+        "comparisons": [vars(comparison) for comparison in board.comparisons],
+        "transfer": [
+            {
+                "attack": transfer.setting.attack,
+                "eps": transfer.setting.eps,
+                "source": source,
+                "target": target,
+                **_score(score),
+            }
+            for transfer in board.transfers
+            for (source, target), score in transfer.entries.items()
+        ],
+        "transfer_averages": [
+            {
+                "attack": transfer.setting.attack,
+                "eps": transfer.setting.eps,
+                "source_family": source,
+                "target_family": target,
+                **_score(score),
+            }
+            for transfer in board.transfers
+            for (source, target), score in transfer.averages.items()
+        ],
+    }
+    return json.dumps(data, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _row(row: Row) -> dict[str, Any]:
+    return {
+        "rank": row.rank,
+        "model": row.model.name,
+        "family": row.model.family,
+        "parameters": row.model.parameters,
+        "plugin": row.model.plugin,
+        "version": row.model.version,
+        "seeds": list(row.seeds),
+        "clean_accuracy": _score(row.clean),
+        "robust_accuracy": [
+            {"attack": setting.attack, "eps": setting.eps, **_score(score)}
+            for setting, score in row.robust.items()
+        ],
+        "worst_case_robust_accuracy": _score(row.worst),
+        "worst_case": [{"eps": eps, **_score(score)} for eps, score in row.worst_at.items()],
+        "worst_case_with_transfer": _score(row.with_transfer),
+        "images_kept_by_most_seeds": row.kept,
+        "flags": [_finding(found) for found in row.findings],
+        "lipschitz": [_bound(entry) for entry in row.bounds],
+        "notes": [vars(note) for note in row.notes],
+    }
+
+
+def _finding(found: Finding) -> dict[str, Any]:
+    return {
+        "flag": found.flag,
+        "seeds": list(found.seeds),
+        "numbers": dict(found.numbers),
+        "details": list(found.details),
+    }
+
+
+def _bound(entry: Bound) -> dict[str, Any]:
+    return {
+        "certifier": entry.certifier,
+        "scope": entry.scope,
+        "points": entry.points,
+        "bound": _score(entry.bound),
+        "sampled_jacobian": _score(entry.sampled),
+    }
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {
+        "mean": score.mean,
+        "std": score.std,
+        "by_seed": {str(seed): value for seed, value in score.by_seed},
+        "notes": [vars(note) for note in score.notes],
+    }
