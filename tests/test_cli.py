@@ -39,7 +39,7 @@ def test_json_output_is_json(qbench_cli):
         "--jobs", "1", "--json", "--attacks", "fgsm",
     )  # fmt: skip
     summary = json.loads(result.stdout)
-    assert summary["records"] == {"done": 3}
+    assert summary["records"] == {"done": 4}
     assert summary["leaderboard"]["rows"][0]["model"] == "convnet"
 
 
@@ -47,11 +47,11 @@ def test_a_dry_run_prints_the_cost_and_does_nothing(qbench_cli, tmp_path):
     result = qbench_cli("run", "--models", "all", "--attacks", "pgd,fgsm", "--dry-run", "--json")
     assert result.returncode == 0, result.stderr
     plan = {row["task"]: row for row in json.loads(result.stdout)["plan"]}
-    assert plan["training"]["tasks"] == 45
-    assert plan["robust-accuracy"]["tasks"] == 9 * 5 * 2 * 3
-    assert plan["transfer-accuracy"]["tasks"] == 9 * 8 * 5 * 2
+    assert plan["training"]["tasks"] == 13 * 5
+    assert plan["robust-accuracy"]["tasks"] == 13 * 5 * 2 * 3
+    assert plan["transfer-accuracy"]["tasks"] == 13 * 12 * 5 * 2
     # PGD: 40 gradients an image, FGSM: 1
-    assert plan["robust-accuracy"]["images differentiated"] == 9 * 5 * 3 * 200 * 41
+    assert plan["robust-accuracy"]["images differentiated"] == 13 * 5 * 3 * 200 * 41
     assert list(tmp_path.iterdir()) == []
     assert "training" in qbench_cli("run", "--dry-run", "--limit", "3").stdout
 

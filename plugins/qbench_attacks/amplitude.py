@@ -103,7 +103,8 @@ def shortest_to_cone(x: Tensor, form: Tensor) -> Tensor:
     left_over = (values * z.square()).sum(1).clamp_min(0)  # positive in the hard case alone
     first = torch.where(z[:, 0] < 0, -1.0, 1.0) * (z[:, 0].square() - left_over / lowest).sqrt()
     z = torch.cat([first[:, None], z[:, 1:]], 1)
-    return (z - along) @ vectors.T
+    delta: Tensor = (z - along) @ vectors.T
+    return delta
 
 
 def _forms(model: nn.Module) -> Tensor:

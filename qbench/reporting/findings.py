@@ -37,9 +37,10 @@ MEANINGS: Mapping[Flag, Meaning] = {
         "several passes.",
     ),
     "black-box-stronger": Meaning(
-        "An attack without gradients breaks more images than all those with them: the gradients "
-        "mislead.",
-        "Trust the worst case only, and look for saturation, rounding or a wrong gradient.",
+        "An attack without gradients breaks more images than each of those with them: their budget "
+        "is too small, or the gradients mislead.",
+        "Trust the worst case only; add steps and restarts, and look for saturation, rounding or a "
+        "wrong gradient.",
     ),
     "transfer-stronger": Meaning(
         "Images made for another model break more images than the attacks on the model itself.",

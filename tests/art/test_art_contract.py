@@ -182,4 +182,3 @@ def test_the_time_limit_ends_an_attack_as_what_it_is():
     threat = ThreatModel(norm="linf", eps=0.04)
     with pytest.raises(AttackTimeoutError):
         craft(attack("art-square", max_iter=10**6), Plane(), X, Y, threat, 0, time_limit_s=0.2)
-    assert np.random.RandomState.__module__ == "numpy.random.mtrand"

@@ -89,6 +89,8 @@ def test_transferred_images_are_counted_apart() -> None:
     run.attacked(CLASSICAL, 0, 0.1, bits("1111"), bits("0000"))
     run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("0111"), source=CLASSICAL)
     run.attacked(CLASSICAL, 0, 0.1, bits("1111"), bits("1111"), source=QUANTUM)
+    # Images made with a larger budget say nothing about the ranking one.
+    run.attacked(QUANTUM, 0, 0.2, bits("1111"), bits("0000"), source=CLASSICAL)
     board = board_of(run)
     quantum, classical = row_of(board, QUANTUM), row_of(board, CLASSICAL)
     assert (quantum.worst.mean, quantum.with_transfer.mean) == (0.5, 0.25)

@@ -20,8 +20,8 @@ def flags(board: Board) -> list[str]:
         ]
     parts = [
         "## Flags",
-        "Signs that robustness is overstated. A flag changes no number; shares are of the probed "
-        "images, means over the seeds that raise it.",
+        "Signs that robustness is overstated. A flag changes no number. Behind it stand shares of "
+        "images: means over the seeds that raise it, or of the seed that shows it most.",
     ]
     for flag in sorted({one.flag for one in raised}):
         meaning = MEANINGS[flag]
