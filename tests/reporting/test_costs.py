@@ -31,7 +31,8 @@ def test_costs_by_hand() -> None:
         cheap = Cost(wall_s=0.0002, forward=8, gradient=0)
         run.attacked(A, seed, 0.1, YES, YES, attack="quick", cost=cheap)
         # Neither another budget nor transferred images count.
-        run.attacked(A, seed, 0.2, YES, half, attack="quick")
+        for eps in (0.05, 0.2, 0.3, 0.4):
+            run.attacked(A, seed, eps, YES, half, attack="quick")
         run.attacked(A, seed, 0.1, YES, half, attack="quick", source=B)
         run.add(
             "robust-accuracy", B, seed, attack="quick", eps=0.1, status="skipped", reason="no | way"
