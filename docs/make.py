@@ -25,7 +25,7 @@ BLOCK = re.compile(r"(<!-- leaderboard -->\n).*?(<!-- /leaderboard -->)", re.DOT
 def command_line() -> str:
     """The help of every command, as a page."""
     parts = ["# The command line\n\nMade from `--help` by `docs/make.py`.\n"]
-    context = click.Context(cli, info_name="qbench", terminal_width=100, max_content_width=100)
+    context = click.Context(cli, info_name="qbench", terminal_width=100, **cli.context_settings)
     parts.append(f"```text\n{cli.get_help(context)}\n```\n")
     for name, command in sorted(cli.commands.items()):
         inner = click.Context(command, context, info_name=name, max_content_width=100)

@@ -16,8 +16,9 @@ from qbench.interfaces import Certificate, Certifier
 SPECS = {spec.name: spec for spec in qbench_certificates.qbench_certifiers()}
 SMALL = {
     "convnet": {"side": 8},
-    "fourier": {"features": 8, "neurons": 4},
-    "amplitude": {"qubits": 4, "layers": 2},
+    "sine-network": {"features": 8, "neurons": 4},
+    "amplitude-circuit": {"qubits": 4, "layers": 2},
+    "reupload-circuit": {"qubits": 4, "layers": 2, "features": 8},
 }
 MODELS = {
     spec.structure: spec
@@ -56,8 +57,7 @@ def test_a_certifier_covers_its_structures_and_no_other(name: str, structure: st
     spec, model = SPECS[name], MODELS[structure]
     certifier = spec.resolve()(**spec.params)
     assert isinstance(certifier, Certifier)
-    small = {"qubits": 4, "layers": 2, "features": 8}
-    network = model.resolve()(**model.params, **SMALL.get(model.name, small))
+    network = model.resolve()(**model.params, **SMALL[structure])
     if structure in spec.structures:
         certificate = certifier(network)
         assert isinstance(certificate, Certificate)
