@@ -71,6 +71,8 @@ def passes(task: Task) -> tuple[int, int]:
         spec = load_registry(task.plugins).get("model", task.model).spec
         selection = load_protocol(task.protocol).selection
         images = len(load_data(selection.dataset, task.plugins).train.y) * spec.recipe.epochs
+        if spec.recipe.adversarial_eps:
+            images *= 1 + spec.recipe.adversarial_steps
         return images, images
     if task.kind == "robust-accuracy" and task.attack is not None:
         attack = load_registry(task.plugins).get("attack", task.attack).create(**task.params)
