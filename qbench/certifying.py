@@ -1,49 +1,98 @@
-"""The certify stage: run a certifier and challenge its bound with the Jacobians of real inputs."""
+"""The certify stage: run a certifier and challenge what it claims."""
 
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from qbench.errors import DataError, Unsupported, UsageError, VerificationError
-from qbench.interfaces import Certificate, Certifier
+from qbench.interfaces import LipschitzBound, LipschitzCertifier, Radii, RadiusCertifier, Scope
+from qbench.scoring import predict
+from qbench.specs import Norm, Perturbations
 
 SAMPLES = 300  # random points challenged in addition to the images
 SLACK = 1e-6  # relative; pays for the model's own rounding in float32
 _LARGEST_NOISE = 0.2  # pixels; the largest budget of the protocols
+BUDGETS: dict[Norm, tuple[float, ...]] = {
+    "linf": (0.01, 0.02, 0.05, 0.1, 0.2),
+    "l2": (0.1, 0.2, 0.5, 1.0, 2.0),
+}  # at which certified accuracy is reported, beside those of the protocol
 
 
 def certify(
-    certifier: Certifier, model: nn.Module, x: Tensor, generator: torch.Generator
-) -> tuple[Certificate, float]:
-    """A certificate and the largest Jacobian norm sampled around the images x (n, features).
+    certifier: LipschitzCertifier, model: nn.Module, x: Tensor, generator: torch.Generator
+) -> tuple[LipschitzBound, float, int]:
+    """A bound, the largest Jacobian norm sampled around the images x (n, features), and at how
+    many points.
 
-    The Jacobian's norm at any input is a lower bound on the Lipschitz constant, so a valid
-    certificate is at least as large.
+    The Jacobian's norm at any input is a lower bound on the Lipschitz constant, so a valid bound
+    is at least as large.
 
     Raises:
         Unsupported: The certifier does not cover the model, or it has no input gradient.
         VerificationError: A sampled norm exceeds the bound, or one of them is not a number.
         DataError: There are no images, or they are not (n, features).
     """
-    certificate = certifier(model)
-    bound = certificate.lipschitz
+    bound = certifier(model, x)
     points = sample_points(x, generator, SAMPLES)
-    sampled = largest_jacobian_norm(model, points, certificate.scope)
-    if not (math.isfinite(bound) and sampled <= bound * (1 + SLACK)):
+    points = points[torch.linalg.vector_norm(points.double(), dim=1) >= bound.least_norm]
+    sampled = largest_jacobian_norm(model, points, bound.scope)
+    if not (math.isfinite(bound.lipschitz) and sampled <= bound.lipschitz * (1 + SLACK)):
         raise VerificationError(
             f"{type(certifier).__name__}: Jacobian norm {sampled:.9g} at a sampled input "
-            f"contradicts the bound {bound:.9g}: the certificate is wrong for this model"
+            f"contradicts the bound {bound.lipschitz:.9g}: it is wrong for this model"
         )
-    return certificate, sampled
+    return bound, sampled, len(points)
 
 
-def largest_jacobian_norm(
-    model: nn.Module, x: Tensor, scope: Literal["vector", "score"], batch: int = 256
-) -> float:
+def certify_images(
+    certifier: RadiusCertifier,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    perturbations: Perturbations,
+    generator: torch.Generator,
+    smoothed: bool = False,
+) -> tuple[Radii, Tensor]:
+    """The radii of images x (n, features) with labels y (n,), and the model's predictions (n,).
+
+    Args:
+        certifier: What proves them.
+        model: The model.
+        x, y: Images and labels.
+        perturbations: Norm, budgets and box.
+        generator: Of the certifier's randomness.
+        smoothed: Whether the radii are those of the smoothed model: it may be right where the
+            model itself is wrong.
+
+    Raises:
+        Unsupported: The certifier does not cover the model.
+        VerificationError: Radii that are not numbers of at least 0, one for each image; or an
+            image that the model misclassifies has a radius.
+    """
+    prediction = predict(model, x).argmax(1)
+    radii = certifier(model, x, y, perturbations, generator)
+    name, radius = type(certifier).__name__, radii.radius
+    if radius.shape != y.shape or radius.dtype != torch.float64:
+        raise VerificationError(
+            f"{name} returned radii {tuple(radius.shape)} {radius.dtype} for {len(y)} images: "
+            "expected one float64 number for each"
+        )
+    bad = ~(radius >= 0)
+    if bool(bad.any()):
+        raise VerificationError(f"{name}: the radius of image {int(bad.nonzero()[0])} is no radius")
+    wrong = (prediction != y) & (radius > 0)
+    if bool(wrong.any()) and not smoothed:
+        image = int(wrong.nonzero()[0])
+        raise VerificationError(
+            f"{name}: image {image} is misclassified and yet certified within {radius[image]:.6g}"
+        )
+    return radii, prediction
+
+
+def largest_jacobian_norm(model: nn.Module, x: Tensor, scope: Scope, batch: int = 256) -> float:
     """The largest ℓ2 norm of the scores' Jacobian over inputs x (n, features).
 
     Evaluated in the precision and on the device of the model, which must act on each input alone:
@@ -52,13 +101,14 @@ def largest_jacobian_norm(
     Args:
         model: From (n, features) to (n, classes).
         x: Inputs.
-        scope: `"vector"` for the spectral norm, `"score"` for the largest norm of one class's row.
+        scope: `"vector"` for the spectral norm, `"score"` for the largest norm of one class's row,
+            `"margin"` for that of the difference of two rows.
         batch: Inputs differentiated at once.
 
     Raises:
         DataError: x is empty or not (n, features).
         Unsupported: The scores have no gradient with respect to the input.
-        UsageError: The scope is neither of the two.
+        UsageError: There is no such scope.
     """
     if x.dim() != 2 or not len(x):
         raise DataError(f"inputs have shape {tuple(x.shape)}: expected (n, features) with n > 0")
@@ -72,8 +122,10 @@ def largest_jacobian_norm(
             norms.append(torch.linalg.matrix_norm(jacobian, ord=2).max())
         elif scope == "score":
             norms.append(torch.linalg.vector_norm(jacobian, dim=2).max())
+        elif scope == "margin":
+            norms.append(torch.cdist(jacobian, jacobian).max())
         else:
-            raise UsageError(f"scope {scope!r} is not 'vector' or 'score'")
+            raise UsageError(f"scope {scope!r} is not 'vector', 'score' or 'margin'")
     return float(torch.stack(norms).max())
 
 

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from qbench.circuits.circuit import Circuit
-    from qbench.specs import ThreatModel
+    from qbench.specs import Perturbations, ThreatModel
+
+Scope = Literal["vector", "score", "margin"]
 
 
 class Model(Protocol):
@@ -46,30 +48,70 @@ class Attack(Protocol):
 
 
 @dataclass(frozen=True)
-class Certificate:
-    """A global Lipschitz bound in ℓ2.
+class LipschitzBound:
+    """A Lipschitz bound in ℓ2.
 
     Args:
-        lipschitz: L with ‖f(x) − f(x')‖ ≤ L ‖x − x'‖₂ for every pair of inputs.
-        scope: `"vector"` when L bounds the ℓ2 change of all scores together, `"score"` when it
-            bounds the change of each single score.
+        lipschitz: L with |f(x) − f(x')| ≤ L ‖x − x'‖₂ for every pair of inputs.
+        scope: What changes by no more than that: the `"vector"` of all scores in ℓ2, every single
+            `"score"`, or every `"margin"`, the difference of two scores.
+        least_norm: The bound holds where ‖x‖₂ is at least this; 0 for everywhere.
         detail: What else is worth keeping, e.g. the status of a solver.
     """
 
     lipschitz: float
-    scope: Literal["vector", "score"]
+    scope: Scope
+    least_norm: float = 0.0
+    detail: str | None = None
+
+
+@dataclass(frozen=True)
+class Radii:
+    """Certified radii of n images in the norm of `specs.Perturbations`.
+
+    Args:
+        radius: (n,) float64, at least 0: no perturbation of at most this size changes the
+            prediction from the label. 0 where nothing is proved or the image is misclassified.
+        confidence: Probability that the radius of an image is right; 1 for a proof.
+        detail: What else is worth keeping, e.g. the status of a solver.
+    """
+
+    radius: Tensor
+    confidence: float = 1.0
     detail: str | None = None
 
 
 @runtime_checkable
-class Certifier(Protocol):
-    """`certifier(model)` returns what can be proved of a trained model.
+class LipschitzCertifier(Protocol):
+    """`certifier(model, x)` returns a global bound of a trained model.
+
+    `x` (n, features) are the images in question: a bound that cannot hold everywhere holds for
+    inputs at least as long as the shortest of them.
 
     Raises `errors.Unsupported` for a model it does not cover, `errors.VerificationError` when no
     valid bound comes out (e.g. a solver that does not converge).
     """
 
-    def __call__(self, model: torch.nn.Module) -> Certificate: ...
+    def __call__(self, model: torch.nn.Module, x: Tensor) -> LipschitzBound: ...
+
+
+@runtime_checkable
+class RadiusCertifier(Protocol):
+    """`certifier(model, x, y, perturbations, generator)` returns the radius of each image.
+
+    `x` (n, features) lies in the box, `y` (n,) holds the labels; all randomness comes from
+    `generator`. Radii hold for the model as it is computed in float32, so a margin must be proved
+    to exceed what rounding can take from it. Raises as a `LipschitzCertifier` does.
+    """
+
+    def __call__(
+        self,
+        model: torch.nn.Module,
+        x: Tensor,
+        y: Tensor,
+        perturbations: Perturbations,
+        generator: torch.Generator,
+    ) -> Radii: ...
 
 
 @runtime_checkable

@@ -97,15 +97,24 @@ class AttackSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class CertifierSpec(Spec):
-    """A certifier; the factory returns an `interfaces.Certifier`.
+    """A certifier; the factory returns an `interfaces.LipschitzCertifier` or, where `norms` are
+    given, an `interfaces.RadiusCertifier`.
 
     Args:
-        structures: The model structures it covers.
+        structures: The model structures it covers; empty for every model.
         source: Paper and theorem or equation.
+        norms: The norms in which it certifies single images; empty for a global Lipschitz bound.
+        smoothed: Whether what it certifies is not the model but its smoothed version.
     """
 
     structures: tuple[str, ...]
     source: str
+    norms: tuple[Norm, ...] = ()
+    smoothed: bool = False
+
+    def covers(self, structure: str) -> bool:
+        """Whether it certifies models of this structure."""
+        return not self.structures or structure in self.structures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,3 +150,19 @@ class ThreatModel:
     eps: float
     box: tuple[float, float] | None = (0.0, 1.0)
     targeted: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbations:
+    """What a certificate speaks about: every δ with ‖δ‖ ≤ ε, and x + δ in the box.
+
+    Args:
+        norm: `"linf"` or `"l2"`, over raw pixels.
+        eps: The budgets that are reported, ascending and positive, in pixel units. A certifier
+            that decides one budget at a time need decide no other.
+        box: Smallest and largest pixel allowed, or None for no bound.
+    """
+
+    norm: Norm
+    eps: tuple[float, ...]
+    box: tuple[float, float] | None = (0.0, 1.0)

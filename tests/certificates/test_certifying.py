@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from qbench.certifying import SAMPLES, certify, largest_jacobian_norm, sample_points
 from qbench.errors import DataError, Unsupported, UsageError, VerificationError
-from qbench.interfaces import Certificate
+from qbench.interfaces import LipschitzBound
 from qbench_classical.models import ConvNet, Fourier
 
 
@@ -30,9 +30,9 @@ class Claims:
     """A certifier that returns what it is told."""
 
     def __init__(self, lipschitz: float, scope: str = "vector") -> None:
-        self.certificate = Certificate(lipschitz=lipschitz, scope=scope)
+        self.certificate = LipschitzBound(lipschitz=lipschitz, scope=scope)
 
-    def __call__(self, model: nn.Module) -> Certificate:
+    def __call__(self, model: nn.Module, x: Tensor) -> LipschitzBound:
         return self.certificate
 
 
@@ -120,9 +120,10 @@ def test_points_are_a_third_noise_a_third_mixtures_and_the_rest_perturbed(genera
 
 
 def test_a_true_bound_passes_with_the_norm_it_was_checked_against(generator) -> None:
-    certificate, sampled = certify(Claims(5.0), Linear(), torch.rand(4, 3), generator)
-    assert certificate == Certificate(lipschitz=5.0, scope="vector")
+    bound, sampled, points = certify(Claims(5.0), Linear(), torch.rand(4, 3), generator)
+    assert bound == LipschitzBound(lipschitz=5.0, scope="vector")
     assert sampled == pytest.approx(5)
+    assert points == 4 + SAMPLES
 
 
 @pytest.mark.parametrize("bound", [5 * (1 - 1e-5), -6.0, math.nan, math.inf])

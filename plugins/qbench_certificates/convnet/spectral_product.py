@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from qbench.errors import Unsupported
-from qbench.interfaces import Certificate
+from qbench.interfaces import LipschitzBound
 
-from .parameters import check_function, float64, outward
+from ..parameters import check_function, float64, outward
 
 _STRUCTURE = "convnet"
 _POOL = 2
@@ -28,7 +28,7 @@ class SpectralProduct:
     (arXiv:2404.16154), Table I.
     """
 
-    def __call__(self, model: nn.Module) -> Certificate:
+    def __call__(self, model: nn.Module, x: Tensor) -> LipschitzBound:
         """The bound of a model with `conv`, `linear` and the images' `side`.
 
         Raises:
@@ -50,7 +50,7 @@ class SpectralProduct:
 
         check_function(model, scores, side**2, _STRUCTURE)
         bound = spectral_norm(convolution_matrix(kernel, side)) * spectral_norm(weight)
-        return Certificate(lipschitz=outward(bound), scope="vector")
+        return LipschitzBound(lipschitz=outward(bound), scope="vector")
 
 
 def convolution_matrix(kernel: Tensor, side: int) -> Tensor:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qbench.errors import Unsupported
-from qbench.interfaces import Certificate
+from qbench.interfaces import LipschitzBound
 
-from .parameters import float64, outward
+from ..parameters import float64, outward
 
 _STRUCTURE = "reupload-circuit"
 
@@ -29,7 +29,7 @@ class CircuitBound:
     Wendlinger et al. 2024 (arXiv:2404.16154), Table I, take it gate by gate.
     """
 
-    def __call__(self, model: nn.Module) -> Certificate:
+    def __call__(self, model: nn.Module, x: Tensor) -> LipschitzBound:
         """The bound of a model with parameters w and θ (layers, qubits, 3).
 
         Raises:
@@ -48,4 +48,4 @@ class CircuitBound:
         per_feature = torch.zeros(len(rotations), features, dtype=torch.float64)
         per_feature.scatter_add_(1, rotations % features, w.abs().view(-1, 3))
         bound = float(torch.linalg.vector_norm(per_feature, dim=1).sum())
-        return Certificate(lipschitz=outward(bound), scope="score")
+        return LipschitzBound(lipschitz=outward(bound), scope="score")

@@ -31,9 +31,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qbench.errors import VerificationError
-from qbench.interfaces import Certificate
+from qbench.interfaces import LipschitzBound
 
-from .parameters import check_function, float64, outward
+from ..parameters import check_function, float64, outward
 
 Array = NDArray[np.float64]
 
@@ -60,7 +60,7 @@ class LipSDP:
         self.paired = paired
         self.max_iterations = max_iterations
 
-    def __call__(self, model: nn.Module) -> Certificate:
+    def __call__(self, model: nn.Module, x: Tensor) -> LipschitzBound:
         """The bound of a model with `frequencies`, `sine` and `cosine` weights.
 
         Raises:
@@ -81,11 +81,13 @@ class LipSDP:
         used = _norms(rows) * _norms(blocks) > 0
         rows, blocks = rows[used], blocks[used]
         if not len(rows):
-            return Certificate(lipschitz=0.0, scope="vector", detail="constant")
+            return LipschitzBound(lipschitz=0.0, scope="vector", detail="constant")
         multipliers, status = solve(rows, blocks, self.max_iterations)
         plain = np.ones(len(rows))
         bound = min(scaled_product(rows, blocks, d) for d in (multipliers, plain))
-        return Certificate(lipschitz=outward(bound), scope="vector", detail=f"{_SOLVER}: {status}")
+        return LipschitzBound(
+            lipschitz=outward(bound), scope="vector", detail=f"{_SOLVER}: {status}"
+        )
 
 
 def units(w: Array, s: Array, c: Array, paired: bool) -> tuple[Array, Array]:

@@ -15,9 +15,11 @@ from torch import Tensor
 
 from qbench.certifying import certify, largest_jacobian_norm, sample_points
 from qbench.errors import Unsupported, VerificationError, WeightsError
-from qbench_certificates import lipsdp
-from qbench_certificates.lipsdp import LipSDP, scaled_product, solve, units
+from qbench_certificates.fourier import lipsdp
+from qbench_certificates.fourier.lipsdp import LipSDP, scaled_product, solve, units
 from qbench_classical.models import ConvNet, Fourier
+
+NO_IMAGES = torch.empty(0)  # these bounds hold everywhere
 
 BOTH = pytest.mark.parametrize("paired", [False, True], ids=["neuron", "pair"])
 
@@ -53,7 +55,7 @@ def test_one_sine_attains_the_bound() -> None:
     # f(x) = -2 sin(3 x1 + 4 x2): steepest at the origin, |2| · 5.
     model = _network([[3, 4]], [[-2]], [[0]])
     for paired in (False, True):
-        assert LipSDP(paired)(model).lipschitz == pytest.approx(10, rel=1e-9)
+        assert LipSDP(paired)(model, NO_IMAGES).lipschitz == pytest.approx(10, rel=1e-9)
     origin = torch.zeros(1, 2, dtype=torch.float64)
     assert largest_jacobian_norm(model, origin, "vector") == pytest.approx(10)
 
@@ -61,8 +63,8 @@ def test_one_sine_attains_the_bound() -> None:
 def test_one_frequency_in_closed_form() -> None:
     # s sin z + c cos z = √(s² + c²) sin(z + φ). Neuron by neuron the phase is lost: |s| + |c|.
     model = _network([[3, 4]], [[5]], [[12]])
-    assert LipSDP()(model).lipschitz == pytest.approx(5 * (5 + 12), rel=1e-6)
-    assert LipSDP(paired=True)(model).lipschitz == pytest.approx(5 * 13, rel=1e-9)
+    assert LipSDP()(model, NO_IMAGES).lipschitz == pytest.approx(5 * (5 + 12), rel=1e-6)
+    assert LipSDP(paired=True)(model, NO_IMAGES).lipschitz == pytest.approx(5 * 13, rel=1e-9)
     line = torch.linspace(0, 1, 2001, dtype=torch.float64)[:, None] * torch.tensor([[3.0, 4.0]])
     assert largest_jacobian_norm(model, line, "vector") == pytest.approx(5 * 13, rel=1e-4)
 
@@ -75,7 +77,7 @@ def test_neuron_bound_is_the_theorem_solved_as_written(seed, neurons, features, 
     t, rho = cp.Variable(2 * neurons, nonneg=True), cp.Variable()
     problem = cp.Problem(cp.Minimize(rho), [cp.bmat(_theorem_1(cp.diag(t), rho, w0, w1)) << 0])
     problem.solve(solver="CLARABEL")
-    bound = LipSDP()(_network(w, s, c)).lipschitz
+    bound = LipSDP()(_network(w, s, c), NO_IMAGES).lipschitz
     assert bound == pytest.approx(math.sqrt(rho.value), rel=1e-5)
 
 
@@ -88,7 +90,7 @@ def test_no_multipliers_of_a_fine_grid_do_better(seed: int, paired: bool) -> Non
     rows, blocks = units(w, s, c, paired)
     rows, blocks = rows[:2], blocks[:2]
     grid = min(scaled_product(rows, blocks, np.array([1.0, r])) for r in np.logspace(-4, 4, 4001))
-    bound = LipSDP(paired)(_network(w, s, c)).lipschitz
+    bound = LipSDP(paired)(_network(w, s, c), NO_IMAGES).lipschitz
     assert grid * (1 - 1e-5) <= bound <= grid * (1 + 1e-7)
 
 
@@ -107,7 +109,7 @@ def test_bound_is_above_every_slope_and_below_the_plain_product(
 ) -> None:
     w, s, c = _random(seed, neurons, features, classes, spread)
     model = _network(10**scale * w, s, c)
-    bound = LipSDP(paired)(model).lipschitz
+    bound = LipSDP(paired)(model, NO_IMAGES).lipschitz
     plain = 10**scale * np.linalg.norm(w, 2) * np.linalg.norm(np.hstack([s, c]), 2)
     assert bound <= plain * (1 if paired else math.sqrt(2)) * (1 + 1e-9)
     generator = torch.Generator().manual_seed(seed)
@@ -131,18 +133,18 @@ def test_any_multipliers_give_a_bound(paired, seed, neurons, largest_slope) -> N
 def test_a_wrong_answer_of_the_solver_leaves_a_valid_bound(monkeypatch) -> None:
     w, s, c = _random(0, 3, 5)
     model = _network(w, s, c)
-    best = LipSDP()(model).lipschitz
+    best = LipSDP()(model, NO_IMAGES).lipschitz
     plain = math.sqrt(2) * np.linalg.norm(w, 2) * np.linalg.norm(np.hstack([s, c]), 2)
     for factor in (1e-6, 1e6):
         wrong = np.array([factor, 1, 1, 1, 1, 1 / factor])
         monkeypatch.setattr(lipsdp, "solve", lambda *_, d=wrong: (d, "optimal_inaccurate"))
-        assert best <= LipSDP()(model).lipschitz <= plain * (1 + 1e-9)
+        assert best <= LipSDP()(model, NO_IMAGES).lipschitz <= plain * (1 + 1e-9)
 
 
 @BOTH
 def test_a_solver_that_stops_early_gives_no_bound(paired: bool) -> None:
     with pytest.raises(VerificationError, match="status 'user_limit'") as raised:
-        LipSDP(paired, max_iterations=1)(_network(*_random(0, 8, 8)))
+        LipSDP(paired, max_iterations=1)(_network(*_random(0, 8, 8)), NO_IMAGES)
     assert "\n" not in str(raised.value)
 
 
@@ -191,39 +193,39 @@ def test_unused_neurons_change_nothing_and_a_constant_has_slope_zero() -> None:
     wider = np.vstack([w, np.zeros((1, 5)), np.ones((1, 5))])
     padded = [np.hstack([m, np.ones((4, 1)), np.zeros((4, 1))]) for m in (s, c)]
     for paired in (False, True):
-        expected = LipSDP(paired)(_network(w, s, c)).lipschitz
-        assert LipSDP(paired)(_network(wider, *padded)).lipschitz == pytest.approx(
+        expected = LipSDP(paired)(_network(w, s, c), NO_IMAGES).lipschitz
+        assert LipSDP(paired)(_network(wider, *padded), NO_IMAGES).lipschitz == pytest.approx(
             expected, rel=1e-6
         )
-        assert LipSDP(paired)(_network(0 * w, s, c)).lipschitz == 0
-        assert LipSDP(paired)(_network(w, 0 * s, 0 * c)).lipschitz == 0
+        assert LipSDP(paired)(_network(0 * w, s, c), NO_IMAGES).lipschitz == 0
+        assert LipSDP(paired)(_network(w, 0 * s, 0 * c), NO_IMAGES).lipschitz == 0
 
 
 def test_weights_that_are_not_finite_are_named() -> None:
     w, s, c = _random(0, 3, 5)
     s[1, 2] = math.inf
     with pytest.raises(WeightsError, match=r"parameter 'sine\.weight' of Fourier"):
-        LipSDP()(_network(w, s, c))
+        LipSDP()(_network(w, s, c), NO_IMAGES)
 
 
 def test_other_models_are_unsupported() -> None:
     with pytest.raises(Unsupported, match=r"ConvNet has no parameter 'frequencies\.weight'"):
-        LipSDP()(ConvNet())
+        LipSDP()(ConvNet(), NO_IMAGES)
 
     class Shifted(Fourier):
         def forward(self, x: Tensor) -> Tensor:
             return super().forward(x * x)
 
     with pytest.raises(Unsupported, match="Shifted does not compute what its parameters say"):
-        LipSDP()(Shifted())
+        LipSDP()(Shifted(), NO_IMAGES)
 
 
 @BOTH
 def test_published_checkpoint(paired: bool, load_published, published_images) -> None:
     model = load_published(Fourier(), "Fourier-32-neurons-0_0reg-ep20")
-    LipSDP(paired)(model)  # the first call also imports the solver
+    LipSDP(paired)(model, NO_IMAGES)  # the first call also imports the solver
     start = time.process_time()
-    bound = LipSDP(paired)(model).lipschitz
+    bound = LipSDP(paired)(model, NO_IMAGES).lipschitz
     assert time.process_time() - start < 2
     w, s, c = (p.detach().numpy() for p in model.parameters())
     plain = np.linalg.norm(w, 2) * np.linalg.norm(np.hstack([s, c]), 2)
@@ -231,7 +233,7 @@ def test_published_checkpoint(paired: bool, load_published, published_images) ->
     assert bound == pytest.approx(0.6881 if paired else 0.9434, abs=5e-5)
     assert bound <= plain * (1 if paired else math.sqrt(2))
     generator = torch.Generator().manual_seed(0)
-    certificate, sampled = certify(LipSDP(paired), model, published_images, generator)
+    certificate, sampled, _ = certify(LipSDP(paired), model, published_images, generator)
     assert certificate.lipschitz == bound  # the same on every run
     assert 0.49 < sampled < bound
 
@@ -243,9 +245,11 @@ def test_published_checkpoint_meets_the_matrix_inequality(load_published) -> Non
     d, _ = solve(rows, blocks, 200)
     read_out = np.hstack([s, c])
     t = np.diag(d / 2) * np.linalg.norm(read_out / np.sqrt(d), 2) ** 2
-    matrix = np.block(_theorem_1(t, LipSDP()(model).lipschitz ** 2, rows, read_out))
+    matrix = np.block(_theorem_1(t, LipSDP()(model, NO_IMAGES).lipschitz ** 2, rows, read_out))
     assert matrix.shape == (320, 320)
     assert np.linalg.eigvalsh(matrix).max() <= 1e-13
     # And no smaller ρ will do for this T.
-    smaller = np.block(_theorem_1(t, (LipSDP()(model).lipschitz * (1 - 1e-6)) ** 2, rows, read_out))
+    smaller = np.block(
+        _theorem_1(t, (LipSDP()(model, NO_IMAGES).lipschitz * (1 - 1e-6)) ** 2, rows, read_out)
+    )
     assert np.linalg.eigvalsh(smaller).max() > 1e-9
