@@ -21,11 +21,15 @@ from qbench.specs import ThreatModel
 TOLERANCE = 1e-6  # relative, on ε
 
 
-class AttackTimeoutError(Exception):
-    """An attack took longer than it may."""
+class TimeoutExceededError(Exception):
+    """An attack or a certifier took longer than it may.
 
-    def __str__(self) -> str:
-        return "the attack took longer than its time limit (--time-limit)"
+    Args:
+        what: Which of the two.
+    """
+
+    def __init__(self, what: str = "attack") -> None:
+        super().__init__(f"the {what} took longer than its time limit (--time-limit)")
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ class CountedModel(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if time.monotonic() > self.deadline:
-            raise AttackTimeoutError
+            raise TimeoutExceededError
         scores: Tensor = self.model(x)
         self.forward_count += len(x)
         if scores.requires_grad:
@@ -109,27 +113,31 @@ def craft(
         time_limit_s: How long the attack may take.
 
     Raises:
-        AttackTimeoutError: It took longer.
+        TimeoutExceededError: It took longer.
         VerificationError: What the attack returned is no set of adversarial images for x.
     """
     counted = CountedModel(model, time.monotonic() + time_limit_s)
     generator = torch.Generator().manual_seed(seed)
     seen = counted if passes == 1 else ExpectedModel(counted, passes)
-    with frozen(seen), _alarm(time_limit_s):
+    with frozen(seen), time_limit(time_limit_s, "attack"):
         x_adv = attack(seen, x.clone(), y.clone(), threat, generator)
     verify(x_adv, x, threat)
     return Crafted(x_adv.detach(), counted.forward_count, counted.gradient_count)
 
 
 @contextmanager
-def _alarm(seconds: float) -> Iterator[None]:
-    """Stop Python code that never calls the model; only a process's main thread can be stopped."""
+def time_limit(seconds: float, what: str) -> Iterator[None]:
+    """Stop Python code after `seconds`; only a process's main thread can be stopped.
+
+    Raises:
+        TimeoutExceededError: Naming `what` took longer.
+    """
     if math.isinf(seconds) or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def ring(*_: object) -> None:
-        raise AttackTimeoutError
+        raise TimeoutExceededError(what)
 
     before = signal.signal(signal.SIGALRM, ring)
     # A second later than the deadline at the model, so that the two never ring together.

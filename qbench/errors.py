@@ -56,5 +56,9 @@ class VerificationError(QbenchError):
     """A result that failed the check made outside the code that produced it."""
 
 
+class SoundnessError(QbenchError):
+    """A certificate that an attack on record contradicts."""
+
+
 class Unsupported(QbenchError):  # noqa: N818 - not a failure: it becomes a skipped record
     """Something this model, attack or certifier declares it cannot do; the task is skipped."""

@@ -121,6 +121,10 @@ class Engine(Protocol):
     `probabilities(circuit, angles, state)` maps rotation angles (batch, layers, qubits, 3), or
     (layers, qubits, 3) shared by the batch, and optionally initial amplitudes (batch, 2^n), to the
     distribution over the measured wires (batch, 2^m), the first measured wire as the highest bit.
+
+    `exact` says that these are the probabilities of the circuit itself, without noise or shots;
+    an engine that draws samples has their number as `shots`, and two of its calls differ. One that
+    is not `differentiable` raises `errors.Unsupported` where a gradient is asked for.
     """
 
     name: str

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from qbench.certifying import SAMPLES
-from qbench.diagnosing import IMAGES, MORE_RESTARTS, MORE_STEPS
+from qbench.calls import AttackCall, parse_attack
+from qbench.certifying import BUDGETS
 from qbench.errors import UsageError
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import SCHEMA_VERSION, canonical_sha256
 from qbench.registry import PluginFile, Provided, Registry, load_registry
-from qbench.specs import Spec
+from qbench.specs import CertifierSpec, Norm, Spec
 from qbench.tasks import TIME_LIMIT_S, Task, load_data, select
 from qbench.zoo import Zoo
 
@@ -26,8 +26,12 @@ class RunSelection:
 
     Args:
         models: Names, globs or `all`.
-        attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`.
+        attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`; empty for none.
+        certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
+            model that has certificates of its own.
+        norms: Norms of the certificates of single images; the protocol's when None.
         protocol: Name of the protocol.
+        dataset: The data set; the protocol's when None.
         seeds: Seeds; the protocol's when None.
         eps: Budgets; the protocol's when None.
         limit: How many of the protocol's images; all when None.
@@ -38,7 +42,10 @@ class RunSelection:
 
     models: Sequence[str] = ("all",)
     attacks: Sequence[str] = ("pgd",)
+    certifiers: Sequence[str] = ("all",)
+    norms: Sequence[Norm] | None = None
     protocol: str = "glyphs-linf-v1"
+    dataset: str | None = None
     seeds: Sequence[int] | None = None
     eps: Sequence[float] | None = None
     limit: int | None = None
@@ -61,80 +68,6 @@ def make_plan(selection: RunSelection) -> list[Task]:
     return _Planner(selection).plan()
 
 
-def passes(task: Task) -> tuple[int, int]:
-    """How many images a task passes through its model, and how many of them backwards.
-
-    Counts training images and attack steps; what an attack does not declare counts as nothing.
-    """
-    n = task.limit or _images(task.protocol, task.plugins)
-    if task.kind == "training" and task.zoo_sha256 is None:
-        spec = load_registry(task.plugins).get("model", task.model).spec
-        selection = load_protocol(task.protocol).selection
-        images = len(load_data(selection.dataset, task.plugins).train.y) * spec.recipe.epochs
-        if spec.recipe.adversarial_eps:
-            images *= 1 + spec.recipe.adversarial_steps
-        return images, images
-    if task.kind == "robust-accuracy" and task.attack is not None:
-        attack = load_registry(task.plugins).get("attack", task.attack).create(**task.params)
-        forward, gradient = getattr(attack, "passes", (0, 0))
-        return (forward + 2) * n, gradient * n
-    if task.kind == "diagnosis" and task.attack is not None:
-        attack = load_registry(task.plugins).get("attack", task.attack).create(**task.params)
-        forward, gradient = getattr(attack, "passes", (0, 0))
-        few, times = min(n, IMAGES), 1 + MORE_STEPS + 1 + MORE_RESTARTS  # of a single restart
-        return (times * forward + 2) * few, (times * gradient + 1) * few
-    if task.kind == "transfer-accuracy":
-        return 2 * n, 0
-    if task.kind == "lipschitz" and task.certifier is not None:
-        points = n + SAMPLES
-        return points, points * len(
-            load_data(load_protocol(task.protocol).selection.dataset).classes
-        )
-    return 0, 0
-
-
-def _images(protocol: str, plugins: tuple[PluginFile, ...]) -> int:
-    selection = load_protocol(protocol).selection
-    return len(select(load_data(selection.dataset, plugins), selection, None).y)
-
-
-@dataclass(frozen=True)
-class AttackCall:
-    """An attack as it was asked for: how it is shown, its name, and the parameters given."""
-
-    label: str
-    name: str
-    params: Mapping[str, int | float | bool | str]
-
-
-def parse_attack(text: str) -> AttackCall:
-    """Read `name:parameter=value:...`; values are numbers, true, false or text.
-
-    Raises:
-        UsageError: It is not of this form.
-    """
-    name, *parts = text.split(":")
-    params: dict[str, int | float | bool | str] = {}
-    for part in parts:
-        key, equals, value = part.partition("=")
-        if not key.isidentifier() or not equals or not value:
-            raise UsageError(f"attack {text!r}: write NAME:PARAMETER=VALUE:..., not {part!r}")
-        params[key] = _value(value)
-    label = ":".join([name, *(f"{key}={params[key]}" for key in sorted(params))])
-    return AttackCall(label, name, params)
-
-
-def _value(text: str) -> int | float | bool | str:
-    if text in ("true", "false"):
-        return text == "true"
-    for number in (int, float):
-        try:
-            return number(text)
-        except ValueError:
-            continue
-    return text
-
-
 class _Planner:
     def __init__(self, selection: RunSelection) -> None:
         self.selection = selection
@@ -151,7 +84,14 @@ class _Planner:
         for eps in self.eps:
             self.protocol.threat_model(eps)
         self.zoo = Zoo()
-        self.dataset = load_data(self.protocol.selection.dataset, selection.plugins)
+        # None where it is the protocol's own: a task is then the same however it was asked for.
+        own = self.protocol.selection.dataset
+        self.dataset_name = None if selection.dataset == own else selection.dataset
+        self.dataset = load_data(self.dataset_name or own, selection.plugins)
+        self.norms = _distinct(
+            (self.protocol.norm,) if selection.norms is None else selection.norms
+        )
+        self.certifiers = self.registry.select("certifier", selection.certifiers)
 
     def plan(self) -> list[Task]:
         targets = [(model, seed) for model in self.models for seed in self.seeds]
@@ -170,10 +110,12 @@ class _Planner:
             if model != task.model
         ]
         certified = [task for target in targets for task in self._certifications(trained[target])]
-        about = defaultdict(list)
+        about: defaultdict[tuple[str, int], list[Task]] = defaultdict(list)
         for task in (*attacked, *transferred):
             about[task.model, task.seed].append(task)
-        diagnosed = [self._diagnosis(trained[target], about[target]) for target in targets]
+        diagnosed = [
+            self._diagnosis(trained[target], about[target]) for target in targets if self.attacks
+        ]
         return [*trained.values(), *attacked, *transferred, *certified, *diagnosed]
 
     def _attacks(self, entries: Sequence[str]) -> list[AttackCall]:
@@ -186,13 +128,12 @@ class _Planner:
                 calls.append(call)
             else:
                 calls += [AttackCall(n, n, {}) for n in self.registry.select("attack", [entry])]
-        if not calls:
-            raise UsageError("no attack was named: give names, globs, or all")
         return list({call.label: call for call in calls}.values())
 
     def _training(self, model: str, seed: int) -> Task:
         provided = self.registry.get("model", model)
-        zoo_sha256 = None if self.selection.retrain else self.zoo.sha256(model, seed)
+        afresh = self.selection.retrain or self.dataset_name is not None
+        zoo_sha256 = None if afresh else self.zoo.sha256(model, seed)
         if zoo_sha256 is not None:
             self.zoo.read(model, seed)
         return self._task(
@@ -202,6 +143,7 @@ class _Planner:
                 protocol=self.protocol.name,
                 model=model,
                 seed=seed,
+                dataset=self.dataset_name,
                 zoo_sha256=zoo_sha256,
                 time_limit_s=self.selection.time_limit_s,
                 plugins=self.selection.plugins,
@@ -258,20 +200,38 @@ class _Planner:
         return self._task(task)
 
     def _certifications(self, trained: Task) -> list[Task]:
-        structure = self.registry.get("model", trained.model).spec.structure
-        covering = [
-            provided
-            for provided in self.registry.all("certifier").values()
-            if structure in provided.spec.structures
-        ]
+        """One task a certifier that covers the model: its Lipschitz bound, or radii in each norm.
+
+        Where none does, one skipped record of each kind says so.
+        """
+        covering = self._covering(trained.model)
         limit = self.selection.limit
-        task = replace(trained, kind="lipschitz", limit=limit, needs=(trained.key,))
-        if not covering:
-            return [self._task(task)]
+        bound = replace(trained, kind="lipschitz", limit=limit, needs=(trained.key,))
+        tasks = self._certified(bound, [p for p in covering if not p.spec.norms])
+        for norm in self.norms:
+            task = replace(bound, kind="certification", norm=norm, budgets=self._budgets(norm))
+            tasks += self._certified(task, [p for p in covering if norm in p.spec.norms])
+        return tasks
+
+    def _covering(self, model: str) -> list[Provided[CertifierSpec]]:
+        structure = self.registry.get("model", model).spec.structure
+        found = [self.registry.get("certifier", name) for name in self.certifiers]
+        covering = [provided for provided in found if provided.spec.covers(structure)]
+        proofs = [provided for provided in covering if not provided.spec.smoothed]
+        named = set(self.selection.certifiers)
+        if not any(provided.spec.norms for provided in proofs):
+            return covering
+        return proofs + [p for p in covering if p.spec.smoothed and p.spec.name in named]
+
+    def _budgets(self, norm: Norm) -> tuple[float, ...]:
+        own = self.eps if norm == self.protocol.norm else ()
+        return tuple(sorted({*BUDGETS[norm], *(eps for eps in own if eps > 0)}))
+
+    def _certified(self, task: Task, by: Sequence[Provided[CertifierSpec]]) -> list[Task]:
         return [
-            self._task(replace(task, certifier=provided.spec.name), certifier=_identity(provided))
-            for provided in covering
-        ]
+            self._task(replace(task, certifier=one.spec.name), certifier=_identity(one))
+            for one in by
+        ] or [self._task(task)]
 
     def _task(self, task: Task, **identity: Any) -> Task:
         """The task with its key: the hash of all that determines its result."""

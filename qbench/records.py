@@ -11,7 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1  # of records; independent of the package's version
 
-TaskKind = Literal["training", "robust-accuracy", "transfer-accuracy", "lipschitz", "diagnosis"]
+TaskKind = Literal[
+    "training", "robust-accuracy", "transfer-accuracy", "lipschitz", "certification", "diagnosis"
+]
 Flag = Literal[
     "attack-rejected",  # its result left the ball or the box, was not finite, or of another shape
     "zero-gradients",  # the loss has no gradient at more than a tenth of the images
@@ -91,6 +93,14 @@ class ThreatModelRef(_Frozen):
     goal: Literal["untargeted", "targeted"]
 
 
+class PerturbationsRef(_Frozen):
+    """What a certificate of single images speaks about, and the budgets it is reported at."""
+
+    norm: Literal["linf", "l2"]
+    eps: list[Annotated[float, Field(gt=0)]]
+    box: tuple[float, float] | None
+
+
 class EngineRef(_Frozen):
     """Where the circuits ran; null for classical models."""
 
@@ -144,13 +154,31 @@ class DiagnosisMetrics(_Frozen):
 class LipschitzMetrics(_Frozen):
     """A proven bound L and the largest Jacobian norm seen, which may never exceed it.
 
-    Scope `vector`: of all scores together (spectral norm); `score`: of each single score.
+    Scope `vector`: of all scores together (spectral norm); `score`: of each single score;
+    `margin`: of every difference of two scores. The bound holds where ‖x‖₂ is at least
+    `least_norm`.
     """
 
     bound: float = Field(ge=0)
     sampled_jacobian: float = Field(ge=0)
     points: int
-    scope: Literal["vector", "score"]
+    scope: Literal["vector", "score", "margin"]
+    least_norm: float = Field(default=0.0, ge=0)
+    detail: str | None = None
+
+
+class CertificationMetrics(_Frozen):
+    """Share of images that are classified correctly and certified at each budget.
+
+    `certified_accuracy` has one entry for each of the record's `perturbations.eps`. `confidence` is
+    the probability with which the radius of an image is right, 1 for a proof. What is certified is
+    the model, or its smoothed version where `smoothed` says so.
+    """
+
+    clean_accuracy: Share
+    certified_accuracy: list[Share]
+    confidence: Share
+    smoothed: bool
     detail: str | None = None
 
 
@@ -167,8 +195,9 @@ class Record(_Frozen):
     `images` refers to the side file with one row per image: index, label, clean and adversarial
     prediction, clean and adversarial margin (score of the label minus the best other), and ℓ∞ and
     ℓ2 norm of the perturbation, and where source and target are one model a few adversarial images
-    as examples. `artifact` refers to what later tasks need (weights, adversarial
-    inputs); it stays in the run's folder and is not part of a published leaderboard.
+    as examples. For a certification it holds index, label, prediction and radius. `artifact`
+    refers to what later tasks need (weights, adversarial inputs); it stays in the run's folder and
+    is not part of a published leaderboard.
     """
 
     schema_version: Literal[1] = 1
@@ -183,8 +212,16 @@ class Record(_Frozen):
     attack: AttackRef | None = None
     certifier: CertifierRef | None = None
     threat_model: ThreatModelRef | None = None
+    perturbations: PerturbationsRef | None = None
     engine: EngineRef | None = None
-    metrics: TrainingMetrics | AccuracyMetrics | LipschitzMetrics | DiagnosisMetrics | None = None
+    metrics: (
+        TrainingMetrics
+        | AccuracyMetrics
+        | LipschitzMetrics
+        | CertificationMetrics
+        | DiagnosisMetrics
+        | None
+    ) = None
     flags: list[Flag] = []
     cost: Cost
     environment: dict[str, str]

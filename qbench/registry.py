@@ -147,7 +147,7 @@ class Registry:
             raise self._unknown(kind, name, known)
         return known[name]
 
-    def select(self, kind: Literal["model", "attack"], patterns: Sequence[str]) -> list[str]:
+    def select(self, kind: Kind, patterns: Sequence[str]) -> list[str]:
         """Names that match names, globs or `all`, without repeats, in the order of provision."""
         known: dict[str, Any] = self.all(kind)
         chosen: set[str] = set()

@@ -17,6 +17,7 @@ from qbench.records import (
     FileRef,
     Flag,
     ModelRef,
+    PerturbationsRef,
     ProtocolRef,
     Record,
     ThreatModelRef,
@@ -87,6 +88,7 @@ def _outcome(place: Workplace, result: Result, seconds: float) -> Outcome:
         attack=_attack_ref(place),
         certifier=_certifier_ref(place),
         threat_model=_threat_model_ref(place),
+        perturbations=_perturbations_ref(place),
         engine=EngineRef(name=engine.name, shots=None) if isinstance(engine, Engine) else None,
         metrics=result.metrics,
         flags=list(result.flags),
@@ -150,3 +152,10 @@ def _threat_model_ref(place: Workplace) -> ThreatModelRef | None:
         return None
     threat = place.protocol.threat_model(place.task.eps)
     return ThreatModelRef(norm=threat.norm, eps=threat.eps, box=threat.box, goal="untargeted")
+
+
+def _perturbations_ref(place: Workplace) -> PerturbationsRef | None:
+    about = place.perturbations
+    if about is None:
+        return None
+    return PerturbationsRef(norm=about.norm, eps=list(about.eps), box=about.box)

@@ -122,12 +122,19 @@ class EngineSpec(Spec):
     """Where a circuit is executed; the factory returns an `interfaces.Engine`.
 
     Args:
-        exact: Whether probabilities are exact (no shots).
+        exact: Whether its probabilities are those of the circuit: no noise and, by default, no
+            shots.
         differentiable: Whether probabilities have gradients.
+        devices: `"module:callable"` that lists what DEVICE may be in `NAME:DEVICE`, one mapping
+            a device, each with its `name`; the factory takes `device`. None for no devices.
+        samples: Whether the factory takes `shots` (None for exact probabilities) and `seed`
+            itself; where not, shots are drawn from what the engine gives without.
     """
 
     exact: bool
     differentiable: bool
+    devices: str | None = None
+    samples: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qbench import scoring
-from qbench.certifying import SAMPLES, certify
-from qbench.crafting import craft
+from qbench.certifying import certify, certify_images
+from qbench.crafting import craft, time_limit
 from qbench.datasets.base import Dataset, Split
 from qbench.diagnosing import Evidence, diagnose
 from qbench.errors import Unsupported, WeightsError
@@ -21,6 +21,7 @@ from qbench.interfaces import Attack
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import (
     AccuracyMetrics,
+    CertificationMetrics,
     DiagnosisMetrics,
     Flag,
     LipschitzMetrics,
@@ -28,7 +29,7 @@ from qbench.records import (
     TrainingMetrics,
 )
 from qbench.registry import Provided, Registry, load_registry
-from qbench.specs import AttackSpec, ModelSpec
+from qbench.specs import AttackSpec, CertifierSpec, ModelSpec, Perturbations
 from qbench.store import Outcome, file_ref, from_npz, to_npz
 from qbench.tasks import Task, load_data, select
 from qbench.training import train
@@ -39,7 +40,9 @@ from qbench.zoo import Zoo
 STOCHASTIC = (8, 10)
 
 Inputs = Mapping[str, Outcome]
-Metrics = TrainingMetrics | AccuracyMetrics | LipschitzMetrics | DiagnosisMetrics
+Metrics = (
+    TrainingMetrics | AccuracyMetrics | LipschitzMetrics | CertificationMetrics | DiagnosisMetrics
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,8 @@ class Workplace:
         self.task = task
         self.registry: Registry = load_registry(task.plugins)
         self.protocol: Protocol = load_protocol(task.protocol)
-        self.dataset: Dataset = load_data(self.protocol.selection.dataset, task.plugins)
+        name = task.dataset or self.protocol.selection.dataset
+        self.dataset: Dataset = load_data(name, task.plugins)
         self.split: Split = select(self.dataset, self.protocol.selection, task.limit)
 
     def spec(self, model: str | None = None) -> Provided[ModelSpec]:
@@ -103,6 +107,13 @@ class Workplace:
             raise Unsupported(f"{name} needs gradients, which {model.name} does not give")
         attack: Attack = provided.create(**params)
         return attack
+
+    @property
+    def perturbations(self) -> Perturbations | None:
+        """What a certification speaks about."""
+        if self.task.norm is None:
+            return None
+        return Perturbations(norm=self.task.norm, eps=self.task.budgets, box=self.protocol.box)
 
     @property
     def passes_and_repeats(self) -> tuple[int, int]:
@@ -201,15 +212,54 @@ def _lipschitz(place: Workplace, inputs: Inputs) -> Result:
     model = place.model(weights)
     generator = torch.Generator().manual_seed(place.seed)
     certifier = place.registry.get("certifier", task.certifier).create()
-    certificate, sampled = certify(certifier, model, place.split.x, generator)
+    with time_limit(task.time_limit_s, "certifier"):
+        bound, sampled, points = certify(certifier, model, place.split.x, generator)
     return Result(
         metrics=LipschitzMetrics(
-            bound=certificate.lipschitz,
+            bound=bound.lipschitz,
             sampled_jacobian=sampled,
-            points=len(place.split.x) + SAMPLES,
-            scope=certificate.scope,
-            detail=certificate.detail,
+            points=points,
+            scope=bound.scope,
+            least_norm=bound.least_norm,
+            detail=bound.detail,
         ),
+        target=model,
+        weights_sha256=weights.record.target.weights_sha256,
+    )
+
+
+def _certification(place: Workplace, inputs: Inputs) -> Result:
+    task, (weights,) = place.task, inputs.values()
+    if task.certifier is None:
+        raise Unsupported(f"no certifier covers the structure {place.spec().spec.structure!r}")
+    provided: Provided[CertifierSpec] = place.registry.get("certifier", task.certifier)
+    perturbations, smoothed = place.perturbations, provided.spec.smoothed
+    assert perturbations is not None
+    if perturbations.norm not in provided.spec.norms:
+        raise Unsupported(f"{task.certifier} certifies nothing in {perturbations.norm}")
+    model, y = place.model(weights), place.split.y
+    if place.spec().spec.stochastic:
+        raise Unsupported(f"{task.model} gives random scores: no certificate holds for them")
+    generator = torch.Generator().manual_seed(place.seed)
+    with time_limit(task.time_limit_s, "certifier"):
+        radii, prediction = certify_images(
+            provided.create(), model, place.split.x, y, perturbations, generator, smoothed
+        )
+    certified = [float((radii.radius >= eps).double().mean()) for eps in perturbations.eps]
+    return Result(
+        metrics=CertificationMetrics(
+            clean_accuracy=float((prediction == y).double().mean()),
+            certified_accuracy=certified,
+            confidence=radii.confidence,
+            smoothed=smoothed,
+            detail=radii.detail,
+        ),
+        images={
+            "index": np.arange(len(y), dtype=np.int32),
+            "label": y.numpy().astype(np.int8),
+            "prediction": prediction.numpy().astype(np.int8),
+            "radius": radii.radius.numpy(),
+        },
         target=model,
         weights_sha256=weights.record.target.weights_sha256,
     )
@@ -266,6 +316,7 @@ STAGES: Mapping[TaskKind, Callable[[Workplace, Inputs], Result]] = {
     "robust-accuracy": _robust_accuracy,
     "transfer-accuracy": _transfer_accuracy,
     "lipschitz": _lipschitz,
+    "certification": _certification,
     "diagnosis": _diagnosis,
 }
 

@@ -15,6 +15,7 @@ from qbench.datasets.base import Dataset, Split, check_images
 from qbench.protocols import Selection
 from qbench.records import TaskKind
 from qbench.registry import PluginFile, load_registry
+from qbench.specs import Norm
 
 TIME_LIMIT_S = 600.0
 _PACKAGES = ("qbench-robustness", "torch", "numpy", "numba", "cvxpy")
@@ -33,7 +34,9 @@ class Task:
         source: The model that adversarial images were made for; transfer only.
         attack, params, eps: What attacks, and the budget.
         label: The attack as it is shown: its name, and the parameters given with it.
+        dataset: The data set; the protocol's when None.
         certifier: What certifies; None in a `lipschitz` task that no certifier covers.
+        norm, budgets: What a `certification` speaks about.
         limit: How many of the protocol's images; None for all.
         zoo_sha256: Weights to take from the shipped zoo; None to train.
         time_limit_s: How long an attack may take; not part of the key.
@@ -45,6 +48,7 @@ class Task:
     protocol: str
     model: str
     seed: int
+    dataset: str | None = None
     needs: tuple[str, ...] = ()
     source: str | None = None
     attack: str | None = None
@@ -52,6 +56,8 @@ class Task:
     params: Mapping[str, Any] = field(default_factory=dict)
     eps: float | None = None
     certifier: str | None = None
+    norm: Norm | None = None
+    budgets: tuple[float, ...] = ()
     limit: int | None = None
     zoo_sha256: str | None = None
     time_limit_s: float = TIME_LIMIT_S
@@ -63,6 +69,7 @@ class Task:
         via = f" on inputs for {self.source}" if self.source else ""
         what = f" under {self.label}({self.eps:g})" if self.label and self.eps is not None else ""
         by = f" by {self.certifier}" if self.certifier else ""
+        by += f" in {self.norm}" if self.norm else ""
         return f"{self.kind} of {self.model} seed {self.seed}{what}{via}{by}"
 
 

@@ -39,7 +39,9 @@ def test_json_output_is_json(qbench_cli):
         "--jobs", "1", "--json", "--attacks", "fgsm",
     )  # fmt: skip
     summary = json.loads(result.stdout)
-    assert summary["records"] == {"done": 4}
+    # training, attack, and at least a bound, radii and the diagnosis
+    assert set(summary["records"]) == {"done"}
+    assert summary["records"]["done"] >= 5
     assert summary["leaderboard"]["rows"][0]["model"] == "convnet"
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 import qbench
-from qbench.crafting import AttackTimeoutError, craft
+from qbench.crafting import TimeoutExceededError, craft
 from qbench.datasets.base import Split
 from qbench.diagnosing import Evidence, diagnose
 from qbench.scoring import score
@@ -199,7 +199,7 @@ def test_an_attack_that_never_ends_is_stopped_with_or_without_the_model():
 
     x, y = images().x, images().y
     for attack in (asks, spins):
-        with pytest.raises(AttackTimeoutError, match="longer than its time limit"):
+        with pytest.raises(TimeoutExceededError, match="longer than its time limit"):
             craft(attack, Linear(), x, y, THREAT, 0, time_limit_s=0.2)
     # the clock is off afterwards
     craft(PGD(steps=2), Linear(), x, y, THREAT, 0, time_limit_s=60)

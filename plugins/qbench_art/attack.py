@@ -64,7 +64,7 @@ class ArtAttack:
             UnknownNameError: ART has no such class, or the class no such parameter.
             UsageError: The class refuses a parameter, or `max_queries` are used up.
             PluginError: ART failed.
-            AttackTimeoutError: The model's time was up.
+            TimeoutExceededError: The model's time was up.
         """
         cls = load_class(self.cls)
         check_parameters(cls, self.params)

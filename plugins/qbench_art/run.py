@@ -10,7 +10,7 @@ from art.exceptions import EstimatorError
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from qbench.crafting import AttackTimeoutError
+from qbench.crafting import TimeoutExceededError
 from qbench.errors import PluginError, QbenchError, Unsupported, UsageError
 from qbench.geometry import project
 from qbench.specs import ThreatModel
@@ -105,7 +105,7 @@ class Run:
                         f"{self.name} has used its {self.attack.max_queries} queries an image: "
                         "raise max_queries or lower its steps"
                     ) from None
-            except (QbenchError, AttackTimeoutError):
+            except (QbenchError, TimeoutExceededError):
                 raise
             except Exception as error:
                 raise PluginError(f"{self.name} failed: {_line(error)}") from error
@@ -127,7 +127,7 @@ class Run:
             return self.attack.build(self.cls, classifier, threat, n)
         except EstimatorError as error:
             raise Unsupported(f"{self.name} does not attack PyTorch classifiers") from error
-        except (QbenchError, AttackTimeoutError):
+        except (QbenchError, TimeoutExceededError):
             raise
         except Exception as error:
             raise UsageError(f"{self.name} refuses its parameters: {_line(error)}") from error

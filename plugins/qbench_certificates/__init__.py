@@ -15,3 +15,12 @@ def qbench_certifiers() -> Iterable[CertifierSpec]:
     """For every structure, the bounds of the reference paper, and tighter ones."""
     for family in (reupload, amplitude, fourier, convnet):
         yield from family.SPECS
+    yield CertifierSpec(
+        name="smoothing",
+        description="the model smoothed by Gaussian noise, with 99.9 % confidence an image",
+        factory="qbench_certificates.smoothing:Smoothing",
+        structures=(),
+        source="Cohen et al. 2019, arXiv:1902.02918, Theorem 1",
+        norms=("l2", "linf"),
+        smoothed=True,
+    )

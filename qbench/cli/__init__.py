@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from qbench.cli import bench, leaderboard, listing, run, sheet, train
+from qbench.cli import bench, certify, leaderboard, listing, run, sheet, train
 from qbench.errors import QbenchError
 
 
@@ -36,6 +36,7 @@ def cli(debug: bool) -> None:
 
 for _command in (
     run.run,
+    certify.certify,
     leaderboard.leaderboard,
     train.train,
     listing.models,

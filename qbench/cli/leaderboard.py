@@ -23,11 +23,13 @@ def leaderboard(results: Path, out: Path | None) -> None:
       qbench leaderboard runs/glyphs-linf-v1 --out leaderboard   publish it, records and all
       qbench leaderboard leaderboard/results --out leaderboard   rebuild the published one
     """
+    from qbench import soundness
     from qbench.reporting import build, summary_table
     from qbench.store import Store
 
     store = Store(results)
     records = store.records()
+    soundness.check(records, store.images)
     if out is not None:
         Store(out / "results").publish(store, records)
     build(records, store.images, out or results / "leaderboard")

@@ -50,6 +50,52 @@ def _plugin_files(paths: tuple[Path, ...]) -> tuple[PluginFile, ...]:
     return tuple(PluginFile.read(path) for path in paths)
 
 
+models_option = click.option(
+    "--models",
+    type=Listed(str, "names"),
+    default="all",
+    show_default=True,
+    help="Models: names, globs such as 'reup*', or all; separated by commas.",
+)
+protocol_option = click.option(
+    "--protocol",
+    default="glyphs-linf-v1",
+    show_default=True,
+    help="What is measured ('qbench protocols' lists them).",
+)
+dataset_option = click.option(
+    "--dataset",
+    help="Another data set than the protocol's ('qbench datasets'): models are trained on it.",
+)
+seeds_option = click.option(
+    "--seeds", type=Listed(int, "seeds"), help="Seeds of the models.  [default: the protocol's]"
+)
+eps_option = click.option(
+    "--eps",
+    type=Listed(float, "numbers"),
+    help="Budgets ε in pixel units.  [default: the protocol's]",
+)
+limit_option = click.option(
+    "--limit", type=click.IntRange(min=1), help="Only the first N images of the protocol."
+)
+out_option = click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the results.  [default: runs/PROTOCOL, which git ignores]",
+)
+time_limit_option = click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=600.0,
+    show_default=True,
+    help="Seconds that one attack or certifier on one model may take; then it has failed.",
+)
+retrain_option = click.option(
+    "--retrain", is_flag=True, help="Train the models afresh instead of taking the zoo's weights."
+)
+dry_run_option = click.option(
+    "--dry-run", is_flag=True, help="Print the plan and its cost, and do nothing."
+)
 plugin_option = click.option(
     "--plugin",
     "plugins",

@@ -11,7 +11,7 @@ import torch
 from art_plane import DISTANCE, FEATURES, SIDE, SPECS, Plane, X, Y, attack, beyond, images
 from torch import nn
 
-from qbench.crafting import AttackTimeoutError, craft
+from qbench.crafting import TimeoutExceededError, craft
 from qbench.errors import Unsupported, UsageError
 from qbench.specs import ThreatModel
 from qbench_art.attack import ArtAttack
@@ -180,5 +180,5 @@ def test_points_that_are_no_images_get_no_scores():
 
 def test_the_time_limit_ends_an_attack_as_what_it_is():
     threat = ThreatModel(norm="linf", eps=0.04)
-    with pytest.raises(AttackTimeoutError):
+    with pytest.raises(TimeoutExceededError):
         craft(attack("art-square", max_iter=10**6), Plane(), X, Y, threat, 0, time_limit_s=0.2)

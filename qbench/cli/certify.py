@@ -1,0 +1,140 @@
+"""`qbench certify`: what can be proved of models, without attacking them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from qbench.cli.options import (
+    Listed,
+    dataset_option,
+    dry_run_option,
+    eps_option,
+    executor_option,
+    jobs_option,
+    json_option,
+    limit_option,
+    models_option,
+    out_option,
+    plugin_option,
+    protocol_option,
+    retrain_option,
+    seeds_option,
+    time_limit_option,
+)
+from qbench.cli.tasks import exit_with, folder, print_plan, run_tasks
+
+if TYPE_CHECKING:
+    from qbench.registry import PluginFile
+    from qbench.specs import Norm
+
+
+@click.command()
+@models_option
+@click.option(
+    "--certifiers",
+    type=Listed(str, "names"),
+    default="all",
+    show_default=True,
+    help="Certifiers: names, globs or all ('qbench certifiers' lists them).",
+)
+@click.option(
+    "--norm",
+    type=click.Choice(["linf", "l2", "both"]),
+    help="Norm of the perturbations.  [default: the protocol's]",
+)
+@protocol_option
+@dataset_option
+@seeds_option
+@eps_option
+@limit_option
+@out_option
+@time_limit_option
+@retrain_option
+@dry_run_option
+@executor_option
+@jobs_option
+@plugin_option
+@json_option
+def certify(
+    models: tuple[str, ...],
+    certifiers: tuple[str, ...],
+    norm: str | None,
+    protocol: str,
+    dataset: str | None,
+    seeds: tuple[int, ...] | None,
+    eps: tuple[float, ...] | None,
+    limit: int | None,
+    out: Path | None,
+    time_limit: float,
+    retrain: bool,
+    dry_run: bool,
+    executor: str,
+    jobs: int,
+    plugins: tuple[PluginFile, ...],
+    as_json: bool,
+) -> None:
+    """Prove how far images may be perturbed.
+
+    Certified accuracy at ε is the share of images that are classified correctly and that no
+    perturbation of size ε can change, whatever the attack. Every certifier that covers a model is
+    run, and the best radius of each image counts. Where the folder holds attacks on the same
+    models ('qbench run' writes there too), each is held against every certificate, and a
+    certified image that was broken is an error.
+
+    \b
+    Examples:
+      qbench certify --models reup-0.2,convnet --seeds 0
+      qbench certify --models all --norm both
+      qbench certify --models amplitude --certifiers 'amplitude-*' --eps 0.03
+      qbench certify --models fourier --dataset digits4
+      qbench certify --plugin ./my_model.py --models my-model --certifiers smoothing --norm l2
+    """
+    from qbench import soundness
+    from qbench.plan import RunSelection, make_plan
+    from qbench.reporting import build, summary_table
+    from qbench.store import Store
+
+    both: tuple[Norm, ...] = ("linf", "l2")
+    norms = None if norm is None else tuple(n for n in both if norm in (n, "both"))
+    selection = RunSelection(
+        models=models,
+        attacks=(),
+        certifiers=certifiers,
+        norms=norms,
+        protocol=protocol,
+        dataset=dataset,
+        seeds=seeds,
+        eps=eps,
+        limit=limit,
+        time_limit_s=time_limit,
+        retrain=retrain,
+        plugins=plugins,
+    )
+    store = Store(out or Path("runs") / folder(selection))
+    tasks = make_plan(selection)
+    if dry_run:
+        print_plan(tasks, store, as_json)
+        return
+    records = run_tasks(tasks, store, executor, jobs)
+    every = store.records()
+    compared = soundness.check(every, store.images)
+    build(every, store.images, store.root / "leaderboard")
+    if as_json:
+        page = (store.root / "leaderboard" / "leaderboard.json").read_text()
+        summary: dict[str, Any] = {
+            "out": str(store.root),
+            "records": dict(Counter(record.status for record in records)),
+            "compared": compared,
+            "leaderboard": json.loads(page),
+        }
+        click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
+    else:
+        click.echo(summary_table(records, store.images))
+        held = f"; held against {compared} attacked images on record" if compared else ""
+        click.echo(f"\npictures: {store.root / 'leaderboard' / 'README.md'}{held}")
+    exit_with(records)
