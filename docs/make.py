@@ -1,14 +1,15 @@
 """Writes the generated parts of the documentation: `docs/cli.md` and the README's leaderboard.
 
 Run from the project's root: `python docs/make.py`. The tests fail when its output is out of date.
-With `--attacks RUN_FOLDER` it writes the tables of `docs/attacks.md` instead: they hold times, and
-so belong to that one run.
+With `--attacks RUN_FOLDER...` it writes the tables of `docs/attacks.md` instead, one block a run:
+they hold times, and so belong to those runs.
 """
 
 from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -42,12 +43,13 @@ def readme() -> str:
     return BLOCK.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
 
 
-def attacks(run: Path) -> dict[Path, str]:
-    """`docs/attacks.md` with what every attack cost in a run; what surrounds the tables stays."""
+def attacks(runs: Sequence[Path]) -> dict[Path, str]:
+    """`docs/attacks.md` with what every attack cost in each run; only the tables change."""
     path = ROOT / "docs" / "attacks.md"
-    text = path.read_text() if path.exists() else "# Attacks\n\n<!-- costs -->\n<!-- /costs -->\n"
-    costs = attack_costs(Store(run).records())
-    return {path: COSTS.sub(lambda match: f"{match[1]}\n{costs}\n{match[2]}", text)}
+    costs = iter([attack_costs(Store(run).records()) for run in runs])
+    return {
+        path: COSTS.sub(lambda match: f"{match[1]}\n{next(costs)}\n{match[2]}", path.read_text())
+    }
 
 
 def pages() -> dict[Path, str]:
@@ -57,6 +59,7 @@ def pages() -> dict[Path, str]:
 
 if __name__ == "__main__":
     from_run = sys.argv[1:2] == ["--attacks"]
-    for path, content in (attacks(Path(sys.argv[2])) if from_run else pages()).items():
+    runs = [Path(argument) for argument in sys.argv[2:]]
+    for path, content in (attacks(runs) if from_run else pages()).items():
         path.write_text(content)
         print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
