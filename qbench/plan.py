@@ -9,6 +9,7 @@ from typing import Any
 
 from qbench.calls import AttackCall, parse_attack
 from qbench.certifying import BUDGETS
+from qbench.engines import DEFAULT, create_engine
 from qbench.errors import UsageError
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import SCHEMA_VERSION, canonical_sha256
@@ -30,6 +31,9 @@ class RunSelection:
         certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
             model that has certificates of its own.
         norms: Norms of the certificates of single images; the protocol's when None.
+        engine, shots: Where the circuits of quantum models run when they are attacked, and how
+            often each is run; the exact simulator when None.
+        twin: Whether attacks see the exact twin instead of the engine.
         protocol: Name of the protocol.
         dataset: The data set; the protocol's when None.
         seeds: Seeds; the protocol's when None.
@@ -44,6 +48,9 @@ class RunSelection:
     attacks: Sequence[str] = ("pgd",)
     certifiers: Sequence[str] = ("all",)
     norms: Sequence[Norm] | None = None
+    engine: str | None = None
+    shots: int | None = None
+    twin: bool = False
     protocol: str = "glyphs-linf-v1"
     dataset: str | None = None
     seeds: Sequence[int] | None = None
@@ -92,9 +99,13 @@ class _Planner:
             (self.protocol.norm,) if selection.norms is None else selection.norms
         )
         self.certifiers = self.registry.select("certifier", selection.certifiers)
+        # Exact simulation is the same task whether it was asked for or not.
+        self.engine = None if selection.engine == DEFAULT else selection.engine
 
     def plan(self) -> list[Task]:
         targets = [(model, seed) for model in self.models for seed in self.seeds]
+        if self.engine is not None or self.selection.shots is not None:
+            create_engine(self.engine or DEFAULT, self.selection.shots, 1, self.registry)
         trained = {target: self._training(*target) for target in targets}
         attacked = [
             self._robust(trained[target], call, eps)
@@ -166,7 +177,16 @@ class _Planner:
             limit=self.selection.limit,
             needs=(trained.key,),
         )
-        return self._task(task, attack=_identity(self.registry.get("attack", call.name)))
+        identity = {"attack": _identity(self.registry.get("attack", call.name))}
+        return self._task(self._on_engine(task), **identity)
+
+    def _on_engine(self, task: Task) -> Task:
+        """The task on the engine that was asked for; classical models run on none."""
+        quantum = self.registry.get("model", task.model).spec.family == "quantum"
+        shots, twin = self.selection.shots, self.selection.twin
+        if not quantum or (self.engine is None and shots is None):
+            return task
+        return replace(task, engine=self.engine, shots=shots, twin=twin)
 
     def _diagnosis(self, trained: Task, about: Sequence[Task]) -> Task:
         """Probes the first attack whose steps or restarts can be raised."""
@@ -186,7 +206,7 @@ class _Planner:
         if probed:
             call, params = probed[0]
             task = replace(task, attack=call.name, label=call.label, params=params)
-        return self._task(task)
+        return self._task(self._on_engine(task))
 
     def _transfer(self, trained: Task, attacked: Task) -> Task:
         task = replace(
@@ -195,9 +215,12 @@ class _Planner:
             model=trained.model,
             source=attacked.model,
             zoo_sha256=trained.zoo_sha256,
+            engine=None,
+            shots=None,
+            twin=False,
             needs=(trained.key, attacked.key),
         )
-        return self._task(task)
+        return self._task(self._on_engine(task))
 
     def _certifications(self, trained: Task) -> list[Task]:
         """One task a certifier that covers the model: its Lipschitz bound, or radii in each norm.
@@ -238,6 +261,8 @@ class _Planner:
         own = {name: value for name, value in vars(task).items() if name not in ("key", "plugins")}
         own["params"] = dict(task.params)
         images = select(self.dataset, self.protocol.selection, task.limit)
+        if task.engine is not None:
+            identity["engine"] = _identity(self.registry.get("engine", task.engine.split(":")[0]))
         key = canonical_sha256(
             {
                 "schema": SCHEMA_VERSION,

@@ -102,10 +102,16 @@ class PerturbationsRef(_Frozen):
 
 
 class EngineRef(_Frozen):
-    """Where the circuits ran; null for classical models."""
+    """Where the circuits ran; null for models without one.
+
+    `exact` says that scores are those of the circuit itself, without noise or shots. `crafted_on`
+    tells whether an attack saw this engine or its exact twin, the same circuit simulated.
+    """
 
     name: str
     shots: int | None
+    exact: bool = True
+    crafted_on: Literal["engine", "twin"] = "engine"
 
 
 class Cost(_Frozen):

@@ -69,7 +69,6 @@ def _outcome(place: Workplace, result: Result, seconds: float) -> Outcome:
     if result.artifact is not None:
         suffix, content = result.artifact
         artifact = _keep(files, f"{task.key}{suffix}", content)
-    engine = getattr(result.target, "engine", None)
     record = Record(
         task=task.kind,
         key=task.key,
@@ -89,7 +88,7 @@ def _outcome(place: Workplace, result: Result, seconds: float) -> Outcome:
         certifier=_certifier_ref(place),
         threat_model=_threat_model_ref(place),
         perturbations=_perturbations_ref(place),
-        engine=EngineRef(name=engine.name, shots=None) if isinstance(engine, Engine) else None,
+        engine=_engine_ref(task, result.target),
         metrics=result.metrics,
         flags=list(result.flags),
         cost=Cost(wall_s=round(seconds, 4), forward=result.forward, gradient=result.gradient),
@@ -159,3 +158,15 @@ def _perturbations_ref(place: Workplace) -> PerturbationsRef | None:
     if about is None:
         return None
     return PerturbationsRef(norm=about.norm, eps=list(about.eps), box=about.box)
+
+
+def _engine_ref(task: Task, target: nn.Module | None) -> EngineRef | None:
+    engine = getattr(target, "engine", None)
+    if not isinstance(engine, Engine):
+        return None
+    return EngineRef(
+        name=engine.name,
+        shots=task.shots,
+        exact=engine.exact,
+        crafted_on="twin" if task.twin else "engine",
+    )

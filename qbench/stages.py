@@ -16,8 +16,9 @@ from qbench.certifying import certify, certify_images
 from qbench.crafting import craft, time_limit
 from qbench.datasets.base import Dataset, Split
 from qbench.diagnosing import Evidence, diagnose
+from qbench.engines import DEFAULT, create_engine
 from qbench.errors import Unsupported, WeightsError
-from qbench.interfaces import Attack
+from qbench.interfaces import Attack, Engine
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import (
     AccuracyMetrics,
@@ -85,7 +86,22 @@ class Workplace:
         return self.registry.get("model", model or self.task.model)
 
     def model(self, weights: Outcome) -> nn.Module:
-        """The trained model of a training task."""
+        """The trained model of a training task, on the task's engine.
+
+        Raises:
+            Unsupported: The model runs no circuit that an engine could take over.
+        """
+        model = self.twin(weights)
+        if self.task.engine is None and self.task.shots is None:
+            return model
+        if not isinstance(getattr(model, "engine", None), Engine):
+            raise Unsupported(f"{self.task.model} has no circuit that another engine could run")
+        seed, name = self.seed % 2**31, self.task.engine or DEFAULT
+        setattr(model, "engine", create_engine(name, self.task.shots, seed, self.registry))  # noqa: B010
+        return model
+
+    def twin(self, weights: Outcome) -> nn.Module:
+        """The trained model of a training task, simulated exactly."""
         record = weights.record
         assert record.artifact is not None
         state, _ = unpack(weights.files[record.artifact.file], record.artifact.file)
@@ -93,8 +109,8 @@ class Workplace:
         load_into(model, state.weights, record.artifact.file)
         return model.eval()
 
-    def attack(self, name: str, params: Mapping[str, Any]) -> Attack:
-        """An attack that can be run on the target under the protocol.
+    def attack(self, name: str, params: Mapping[str, Any], seen: nn.Module) -> Attack:
+        """An attack that can be run on the model it sees, under the protocol.
 
         Raises:
             Unsupported: It cannot.
@@ -105,6 +121,12 @@ class Workplace:
             raise Unsupported(f"{name} cannot be bounded in {self.protocol.norm}")
         if spec.gradient and not model.differentiable:
             raise Unsupported(f"{name} needs gradients, which {model.name} does not give")
+        engine = getattr(seen, "engine", None)
+        if spec.gradient and isinstance(engine, Engine) and not engine.differentiable:
+            raise Unsupported(
+                f"{name} needs gradients, which engine {engine.name} does not give: attack the "
+                "exact twin instead (--craft-on twin)"
+            )
         attack: Attack = provided.create(**params)
         return attack
 
@@ -116,9 +138,15 @@ class Workplace:
         return Perturbations(norm=self.task.norm, eps=self.task.budgets, box=self.protocol.box)
 
     @property
+    def stochastic(self) -> bool:
+        """Whether two passes of the target over one image may differ."""
+        return self.spec().spec.stochastic or self.task.shots is not None
+
+    @property
     def passes_and_repeats(self) -> tuple[int, int]:
         """How many passes an attack averages, and how often the target is scored."""
-        return STOCHASTIC if self.spec().spec.stochastic else (1, 1)
+        passes, repeats = STOCHASTIC if self.stochastic else (1, 1)
+        return (1 if self.task.twin else passes), repeats
 
     @property
     def seed(self) -> int:
@@ -165,12 +193,14 @@ def _robust_accuracy(place: Workplace, inputs: Inputs) -> Result:
     task, (weights,) = place.task, inputs.values()
     assert task.eps is not None
     assert task.attack is not None
-    attack, model = place.attack(task.attack, task.params), place.model(weights)
+    model = place.model(weights)
+    seen = place.twin(weights) if task.twin else model
+    attack = place.attack(task.attack, task.params, seen)
     x, y = place.split.x, place.split.y
     threat = place.protocol.threat_model(task.eps)
     passes, repeats = place.passes_and_repeats
     crafted = craft(
-        attack, model, x, y, threat, place.seed, passes=passes, time_limit_s=task.time_limit_s
+        attack, seen, x, y, threat, place.seed, passes=passes, time_limit_s=task.time_limit_s
     )
     scored = scoring.score(model, x, crafted.x_adv, y, repeats)
     examples = _first_of_each_class(y)
@@ -238,7 +268,7 @@ def _certification(place: Workplace, inputs: Inputs) -> Result:
     if perturbations.norm not in provided.spec.norms:
         raise Unsupported(f"{task.certifier} certifies nothing in {perturbations.norm}")
     model, y = place.model(weights), place.split.y
-    if place.spec().spec.stochastic:
+    if place.stochastic:
         raise Unsupported(f"{task.model} gives random scores: no certificate holds for them")
     generator = torch.Generator().manual_seed(place.seed)
     with time_limit(task.time_limit_s, "certifier"):
@@ -271,8 +301,10 @@ def _diagnosis(place: Workplace, inputs: Inputs) -> Result:
     model = place.model(weights)
     evidence = [_evidence(place, outcome) for outcome in rest if outcome.record.images is not None]
     probed = None
-    if task.attack is not None and place.spec().spec.differentiable:
-        probed = lambda **params: place.attack(task.attack, {**task.params, **params})  # noqa: E731
+    engine = getattr(model, "engine", None)
+    gradients = place.spec().spec.differentiable and getattr(engine, "differentiable", True)
+    if task.attack is not None and gradients and not task.twin:
+        probed = lambda **new: place.attack(task.attack, {**task.params, **new}, model)  # noqa: E731
     found = diagnose(
         model,
         place.split,

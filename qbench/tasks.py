@@ -35,6 +35,8 @@ class Task:
         attack, params, eps: What attacks, and the budget.
         label: The attack as it is shown: its name, and the parameters given with it.
         dataset: The data set; the protocol's when None.
+        engine, shots: Where circuits run, and how often each; None for exact simulation.
+        twin: Whether attacks see the exact twin instead of the engine.
         certifier: What certifies; None in a `lipschitz` task that no certifier covers.
         norm, budgets: What a `certification` speaks about.
         limit: How many of the protocol's images; None for all.
@@ -55,6 +57,9 @@ class Task:
     label: str | None = None
     params: Mapping[str, Any] = field(default_factory=dict)
     eps: float | None = None
+    engine: str | None = None
+    shots: int | None = None
+    twin: bool = False
     certifier: str | None = None
     norm: Norm | None = None
     budgets: tuple[float, ...] = ()
@@ -70,6 +75,8 @@ class Task:
         what = f" under {self.label}({self.eps:g})" if self.label and self.eps is not None else ""
         by = f" by {self.certifier}" if self.certifier else ""
         by += f" in {self.norm}" if self.norm else ""
+        by += f" on {self.engine or 'the simulator'}" if self.engine or self.shots else ""
+        by += f" with {self.shots} shots" if self.shots else ""
         return f"{self.kind} of {self.model} seed {self.seed}{what}{via}{by}"
 
 

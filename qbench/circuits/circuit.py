@@ -14,20 +14,23 @@ class Circuit:
     """Strongly entangling layers (Schuld et al. 2020; PennyLane's `StronglyEntanglingLayers`).
 
     Every layer applies `Rot(φ, θ, ω) = RZ(ω) RY(θ) RZ(φ)` to each qubit, then a ring of
-    CNOT(q, (q + r) mod n) for q = 0..n-1 in order, with the layer's range r. Wire 0 is the most
-    significant bit of a basis state's index.
+    CNOT(q, (q + r) mod n) for q = 0..n-1 in order, with the layer's range r. An open circuit leaves
+    out the CNOTs that wrap around, so that with range 1 only neighbours on a line interact. Wire 0
+    is the most significant bit of a basis state's index.
 
     Args:
         qubits: Number of qubits n, at least 2.
         layers: Number of layers.
         measured: Wires read out, in order.
         ranges: Entangling range of each layer; by default PennyLane's, `l mod (n - 1) + 1`.
+        closed: Whether the CNOTs form rings.
     """
 
     qubits: int = 8
     layers: int = 32
     measured: tuple[int, ...] = (0, 1, 2, 3)
     ranges: tuple[int, ...] = ()
+    closed: bool = True
 
     def __post_init__(self) -> None:
         if self.qubits < 2 or self.layers < 1:
@@ -46,9 +49,18 @@ class Circuit:
         return self.layers, self.qubits, 3
 
     @cached_property
+    def cnots(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """Each layer's CNOTs in order, as (control, target)."""
+        n = self.qubits
+        return tuple(
+            tuple((q, (q + r) % n) for q in range(n) if self.closed or q + r < n)
+            for r in self.ranges
+        )
+
+    @cached_property
     def permutations(self) -> NDArray[np.int64]:
-        """Each layer's CNOT ring as indices (layers, 2^n): `new[i] = old[permutations[l, i]]`."""
-        return np.stack([_cnot_ring(self.qubits, r) for r in self.ranges])
+        """Each layer's CNOTs as indices (layers, 2^n): `new[i] = old[permutations[l, i]]`."""
+        return np.stack([_permutation(self.qubits, cnots) for cnots in self.cnots])
 
     @cached_property
     def outcomes(self) -> NDArray[np.int64]:
@@ -59,10 +71,9 @@ class Circuit:
 
 
 @lru_cache(maxsize=256)
-def _cnot_ring(n: int, r: int) -> NDArray[np.int64]:
+def _permutation(n: int, cnots: tuple[tuple[int, int], ...]) -> NDArray[np.int64]:
     index = np.arange(2**n)
-    for control in reversed(range(n)):
-        target = (control + r) % n
+    for control, target in reversed(cnots):
         index = index ^ (((index >> (n - 1 - control)) & 1) << (n - 1 - target))
     return index
 

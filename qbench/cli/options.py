@@ -75,6 +75,21 @@ eps_option = click.option(
     type=Listed(float, "numbers"),
     help="Budgets ε in pixel units.  [default: the protocol's]",
 )
+engine_option = click.option(
+    "--engine",
+    metavar="NAME[:DEVICE]",
+    help="Where the circuits of quantum models run ('qbench engines').  [default: statevector]",
+)
+shots_option = click.option(
+    "--shots", type=int, help="How often each circuit is run; exact probabilities when left out."
+)
+craft_on_option = click.option(
+    "--craft-on",
+    type=click.Choice(["engine", "twin"]),
+    default="engine",
+    show_default=True,
+    help="What attacks see: the engine, or the same circuit simulated exactly.",
+)
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first N images of the protocol."
 )

@@ -11,8 +11,10 @@ import click
 
 from qbench.cli.options import (
     Listed,
+    craft_on_option,
     dataset_option,
     dry_run_option,
+    engine_option,
     eps_option,
     executor_option,
     jobs_option,
@@ -24,6 +26,7 @@ from qbench.cli.options import (
     protocol_option,
     retrain_option,
     seeds_option,
+    shots_option,
     time_limit_option,
 )
 from qbench.cli.tasks import exit_with, folder, print_plan, run_tasks
@@ -43,6 +46,9 @@ if TYPE_CHECKING:
     show_default=True,
     help="Attacks: names, globs, all, or NAME:PARAMETER=VALUE:...; separated by commas.",
 )
+@engine_option
+@shots_option
+@craft_on_option
 @protocol_option
 @dataset_option
 @seeds_option
@@ -59,6 +65,9 @@ if TYPE_CHECKING:
 def run(
     models: tuple[str, ...],
     attacks: tuple[str, ...],
+    engine: str | None,
+    shots: int | None,
+    craft_on: str,
     protocol: str,
     dataset: str | None,
     seeds: tuple[int, ...] | None,
@@ -86,6 +95,8 @@ def run(
       qbench run --models 'reup*,convnet' --seeds 0 --limit 20
       qbench run --models all --attacks pgd,fgsm --eps 0.1 --dry-run
       qbench run --models reup --attacks pgd,pgd:steps=200:restarts=5
+      qbench run --models 'reup*' --shots 1024
+      qbench run --models reup-0.2 --engine aer:marrakesh --craft-on twin --seeds 0 --limit 20
       qbench run --protocol wendlinger2024
       qbench run --executor tcp://scheduler:8786    on the workers of a Dask scheduler
     """
@@ -96,6 +107,9 @@ def run(
     selection = RunSelection(
         models=models,
         attacks=attacks,
+        engine=engine,
+        shots=shots,
+        twin=craft_on == "twin",
         protocol=protocol,
         dataset=dataset,
         seeds=seeds,

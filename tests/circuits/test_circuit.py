@@ -15,7 +15,7 @@ def circuits(draw):
     layers = draw(st.integers(1, 4))
     ranges = draw(st.lists(st.integers(1, n - 1), min_size=layers, max_size=layers))
     measured = draw(st.permutations(range(n)))[: draw(st.integers(1, n))]
-    return Circuit(n, layers, tuple(measured), tuple(ranges))
+    return Circuit(n, layers, tuple(measured), tuple(ranges), draw(st.booleans()))
 
 
 def pennylane(circuit, angles, state=None):
@@ -23,10 +23,21 @@ def pennylane(circuit, angles, state=None):
     def node():
         if state is not None:
             qml.StatePrep(state, wires=range(circuit.qubits))
-        qml.StronglyEntanglingLayers(angles, range(circuit.qubits), ranges=circuit.ranges)
+        if circuit.closed:
+            qml.StronglyEntanglingLayers(angles, range(circuit.qubits), ranges=circuit.ranges)
+        else:
+            open_layers(circuit, angles)
         return qml.probs(wires=circuit.measured)
 
     return node()
+
+
+def open_layers(circuit, angles):
+    for layer, reach in enumerate(circuit.ranges):
+        for wire in range(circuit.qubits):
+            qml.Rot(*angles[layer, wire], wires=wire)
+        for wire in range(circuit.qubits - reach):
+            qml.CNOT([wire, wire + reach])
 
 
 @settings(max_examples=30)

@@ -71,7 +71,7 @@ def circuits(draw: st.DrawFn, largest: int = 10) -> Circuit:
     n, layers = draw(st.integers(2, largest)), draw(st.integers(1, 5))
     wires = st.lists(st.integers(0, n - 1), min_size=1, max_size=4, unique=True)
     ranges = st.lists(st.integers(1, n - 1), min_size=layers, max_size=layers)
-    return Circuit(n, layers, tuple(draw(wires)), tuple(draw(ranges)))
+    return Circuit(n, layers, tuple(draw(wires)), tuple(draw(ranges)), draw(st.booleans()))
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)
