@@ -19,9 +19,22 @@ def _reup(name: str, penalty: float, epochs: int) -> ModelSpec:
     )
 
 
+def _hardware(layers: int) -> ModelSpec:
+    return ModelSpec(
+        name=f"reup-hw{layers}",
+        description=f"re-uploading for devices: a line of 4 qubits, {layers} layers, λ = 0.1, "
+        "100 epochs",
+        factory="qbench_quantum.models:SplitReUpload",
+        params={"qubits": 4, "layers": layers},
+        family="quantum",
+        structure="split-reupload-circuit",
+        recipe=Recipe(epochs=100, regularisation=0.1),
+    )
+
+
 @hookimpl
 def qbench_models() -> Iterable[ModelSpec]:
-    """Re-uploading and amplitude circuits: plain, regularised, and adversarially trained."""
+    """Circuits: re-uploading and amplitude, plain, regularised, for devices, made robust."""
     for epochs, suffix in ((20, ""), (100, "-ep100")):
         yield _reup(f"reup{suffix}", 0.0, epochs)
         yield _reup(f"reup-0.1{suffix}", 0.1, epochs)
@@ -42,6 +55,15 @@ def qbench_models() -> Iterable[ModelSpec]:
         recipe=Recipe(adversarial_eps=0.1),
     )
     yield ModelSpec(
+        name="reup-cert",
+        description="data re-uploading as reup, trained for certificates: grouped bound, 100 epochs",
+        factory="qbench_quantum.models:ReUpload",
+        params={"penalty": "grouped"},
+        family="quantum",
+        structure="reupload-circuit",
+        recipe=Recipe(epochs=100, learning_rate=3e-3, regularisation=1.5e-4),
+    )
+    yield ModelSpec(
         name="amplitude-at",
         description="amplitude encoding as amplitude, adversarially trained at ε = 0.1, 20 epochs",
         factory="qbench_quantum.models:Amplitude",
@@ -49,6 +71,8 @@ def qbench_models() -> Iterable[ModelSpec]:
         structure="amplitude-circuit",
         recipe=Recipe(adversarial_eps=0.1),
     )
+    for layers in (4, 8):
+        yield _hardware(layers)
 
 
 @hookimpl
