@@ -106,12 +106,22 @@ class EngineRef(_Frozen):
 
     `exact` says that scores are those of the circuit itself, without noise or shots. `crafted_on`
     tells whether an attack saw this engine or its exact twin, the same circuit simulated.
+
+    Of a device, real or simulated with its noise: its name, when it was calibrated, when the jobs
+    ran and their ids (ISO 8601; null and none where they ran in this process), what was done
+    against errors, and the signal scale: the slope of its scores on the exact ones.
     """
 
     name: str
     shots: int | None
     exact: bool = True
     crafted_on: Literal["engine", "twin"] = "engine"
+    device: str | None = None
+    calibrated: str | None = None
+    date: str | None = None
+    job_ids: list[str] = []
+    mitigation: dict[str, bool | int | str] = {}
+    signal_scale: float | None = None
 
 
 class Cost(_Frozen):

@@ -8,7 +8,7 @@ import pytest
 from qbench import soundness
 from qbench.errors import SoundnessError
 from qbench.plan import RunSelection, make_plan
-from qbench.records import CertificationMetrics
+from qbench.records import CertificationMetrics, EngineRef
 from qbench.running import run_task
 from qbench.store import from_npz
 
@@ -41,7 +41,7 @@ def gate(outcomes):
         record = certificate.model_copy(update={"metrics": metrics, **changed})
         own = columns[certificate.key] | {"radius": radius}
         return soundness.check(
-            [attack, record], lambda r: broken if r.task == "robust-accuracy" else own
+            [check.attack, record], lambda r: broken if r.task == "robust-accuracy" else own
         )
 
     check.attack, check.columns, check.certificate = attack, broken, certificate
@@ -86,6 +86,15 @@ def test_other_models_boxes_and_smoothed_ones_are_not_compared(gate) -> None:
     free = gate.certificate.perturbations.model_copy(update={"box": None})
     with pytest.raises(SoundnessError):
         gate(radius, perturbations=free)
+
+
+def test_what_shots_or_noise_break_is_no_violation(gate, monkeypatch) -> None:
+    noisy = EngineRef(name="aer:small", shots=None, exact=False)
+    sampled = EngineRef(name="statevector", shots=9)
+    radius, plain = np.full(12, 9.0), gate.attack
+    for engine in (noisy, sampled):
+        monkeypatch.setattr(gate, "attack", plain.model_copy(update={"engine": engine}))
+        assert gate(radius) == 0
 
 
 def test_the_norm_of_the_certificate_counts(gate) -> None:

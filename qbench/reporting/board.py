@@ -7,41 +7,11 @@ from dataclasses import dataclass
 
 from qbench.metrics import mean_std
 from qbench.records import DatasetRef, Flag, ProtocolRef, ThreatModelRef
+from qbench.reporting.claims import PAPER, Bound, Certified, Probabilistic
+from qbench.reporting.scores import Note, Score
 
 PLAIN = "pgd"  # the attack that every protocol defines
 ADVERSARIAL = "-at"  # ends the name of a model trained on attacked images
-
-
-@dataclass(frozen=True, order=True)
-class Note:
-    """Why seeds have no value (status skipped, failed, missing), or not all of it (incomplete)."""
-
-    status: str
-    reason: str
-    seeds: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Score:
-    """One value a seed, and what is to be said about the seeds that have none."""
-
-    by_seed: tuple[tuple[int, float], ...] = ()
-    notes: tuple[Note, ...] = ()
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        """The values in the order of seeds."""
-        return tuple(value for _, value in self.by_seed)
-
-    @property
-    def mean(self) -> float | None:
-        """Mean over seeds; None without a value."""
-        return mean_std(self.values)[0] if self.by_seed else None
-
-    @property
-    def std(self) -> float | None:
-        """Sample standard deviation over seeds; None with fewer than two values."""
-        return mean_std(self.values)[1] if self.by_seed else None
 
 
 @dataclass(frozen=True, order=True)
@@ -62,25 +32,6 @@ class ModelFacts:
     plugin: str
     version: str
     structure: str = ""
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A certifier's Lipschitz bound of a model, beside the largest Jacobian norm seen; by seed."""
-
-    model: str
-    certifier: str | None
-    scope: str | None
-    points: int | None
-    bound: Score
-    sampled: Score
-
-    @property
-    def slack(self) -> float | None:
-        """The smallest ratio, over seeds, of bound to Jacobian norm; None without both."""
-        sampled = dict(self.sampled.by_seed)
-        ratios = [bound / sampled[seed] for seed, bound in self.bound.by_seed if sampled[seed]]
-        return min(ratios, default=None)
 
 
 @dataclass(frozen=True)
@@ -121,7 +72,9 @@ class Row:
 
     `worst_at` is the worst case over every attack on the model, by budget, and `worst` the one at
     the ranking budget; `with_transfer` counts images made for other models as well. `kept` is the
-    number of images that most seeds keep in the worst case.
+    number of images that most seeds keep in the worst case. `certified` has an entry for each norm
+    that the board's certificates are about; where the model was attacked with scores that are not
+    exact, `apart` says that they do not bound what the attacks left.
     """
 
     rank: int | None
@@ -136,14 +89,36 @@ class Row:
     bounds: tuple[Bound, ...]
     findings: tuple[Finding, ...]
     notes: tuple[Note, ...]
+    certified: tuple[Certified, ...] = ()
+    probabilistic: tuple[Probabilistic, ...] = ()
+    apart: Note | None = None
+
+    def proved(self, norm: str | None) -> Certified | None:
+        """What is proved in a norm; None where no certificate of the board is about it."""
+        return next((one for one in self.certified if one.norm == norm), None)
 
     @property
     def tightest(self) -> Bound | None:
-        """The certifier with the smallest mean bound; with none proved, the first one's reason."""
-        proved = [entry for entry in self.bounds if entry.bound.mean is not None]
-        if not proved:
-            return self.bounds[0] if self.bounds else None
-        return min(proved, key=lambda entry: (entry.bound.mean or 0.0, entry.certifier or ""))
+        """The certifier with the smallest mean bound on margins, one that holds everywhere first;
+        with none proved, the first one's reason."""
+        proved = sorted(self._proved, key=lambda entry: entry.order)
+        return (proved or self.bounds or (None,))[0]
+
+    @property
+    def papers(self) -> Bound | None:
+        """The tightest bound by a certifier of the reference paper."""
+        found = [entry for entry in self._proved if entry.certifier in PAPER]
+        return min(found, key=lambda entry: entry.order, default=None)
+
+    @property
+    def ours(self) -> Bound | None:
+        """The tightest bound by any other certifier."""
+        found = [entry for entry in self._proved if entry.certifier not in PAPER]
+        return min(found, key=lambda entry: entry.order, default=None)
+
+    @property
+    def _proved(self) -> list[Bound]:
+        return [entry for entry in self.bounds if entry.bound.mean is not None]
 
 
 @dataclass(frozen=True)
@@ -256,3 +231,20 @@ class Board:
         """Every certifier's bounds, in the order of `models`."""
         by_model = {row.model.name: row.bounds for row in self.rows}
         return tuple(bound for model in self.models for bound in by_model[model.name])
+
+    @property
+    def norm(self) -> str | None:
+        """The norm of the attacks; without any, the first norm of the certificates."""
+        if self.subject.threat is not None:
+            return self.subject.threat.norm
+        return next(iter(self.certified_norms), None)
+
+    @property
+    def certified_norms(self) -> tuple[str, ...]:
+        """The norms that proofs of single images are about, that of the attacks first."""
+        return tuple(one.norm for row in self.rows[:1] for one in row.certified)
+
+    def certified_budgets(self, norm: str | None) -> tuple[float, ...]:
+        """Every ε at which certified accuracy is reported in a norm, sorted; () without proofs."""
+        proved = [row.proved(norm) for row in self.rows[:1]]
+        return tuple(eps for one in proved if one is not None for eps in one.accuracy)

@@ -11,7 +11,7 @@ from qbench.reporting.table import PREFERRED_EPS, ranking_eps
 from qbench.reporting.text import DASH, escape, table
 from qbench.reporting.values import robust
 
-_IMAGES = 200  # times are given for so many
+IMAGES = 200  # times are given for so many
 
 Cells = Mapping[tuple[str, str], Sequence[Record]]
 
@@ -41,15 +41,15 @@ def attack_costs(records: Sequence[Record], preferred_eps: float = PREFERRED_EPS
     if eps is None or not any(done.values()):
         return "No attack has a result.\n"
     models = [model.name for model in models_of(records)]
-    seconds = _matrix(done, models, lambda found: _rounded(_mean(found, _seconds)))
+    times = _matrix(done, models, lambda found: rounded(_mean(found, seconds)))
     return "\n\n".join(
         [
             f"At ε = {eps:g}, mean over seeds; attacks that take longest last.",
             "### Robust accuracy",
             _matrix(done, models, lambda found: f"{_mean(found, robust):.3f}"),
-            f"### Seconds for {_IMAGES} images",
+            f"### Seconds for {IMAGES} images",
             "On the machine of the run, beside whatever else ran there.",
-            seconds,
+            times,
             "### Images passed forward / differentiated, for each image attacked",
             _matrix(done, models, _passes),
             *_without_result(cells),
@@ -76,7 +76,7 @@ def _matrix(
 def _by_time(done: Cells) -> list[str]:
     times: dict[str, list[float]] = {}
     for (attack, _), found in done.items():
-        times.setdefault(attack, []).extend(map(_seconds, found))
+        times.setdefault(attack, []).extend(map(seconds, found))
     means = {attack: mean_std(found)[0] if found else 0.0 for attack, found in times.items()}
     return sorted(means, key=lambda attack: (means[attack], attack))
 
@@ -101,12 +101,14 @@ def _without_result(cells: Cells) -> list[str]:
     return ["### Without a result", "\n".join(lines)] if lines else []
 
 
-def _seconds(record: Record) -> float:
-    return record.cost.wall_s * _IMAGES / record.dataset.n
+def seconds(record: Record) -> float:
+    """Wall time that a task would take for `IMAGES` images."""
+    return record.cost.wall_s * IMAGES / record.dataset.n
 
 
-def _rounded(seconds: float) -> str:
-    return f"{seconds:.{2 if seconds < 10 else 1 if seconds < 100 else 0}f}"
+def rounded(time: float) -> str:
+    """Seconds, to about three digits."""
+    return f"{time:.{2 if time < 10 else 1 if time < 100 else 0}f}"
 
 
 def _mean(found: Sequence[Record], value: Callable[[Record], float]) -> float:

@@ -61,7 +61,7 @@ def draw(
 ) -> Iterator[Picture]:
     """Every picture that the records have something to say for."""
     from qbench.reporting.examples import choose
-    from qbench.reporting.figures import bounds, curves, glyphs, matrix
+    from qbench.reporting.figures import bounds, certified, curves, glyphs, matrix
 
     if any(row.worst.by_seed for row in board.rows):
         yield _picture("accuracy", "", curves.accuracy(board), *_ACCURACY)
@@ -70,6 +70,10 @@ def draw(
         if board.trained_pairs:
             figure = curves.adversarial_training(board)
             yield _picture("adversarial-training", "", figure, *_ADVERSARIAL)
+    for name in board.certified_norms:
+        yield _picture("certified", f"-{name}", certified.accuracy(board, name), *_CERTIFIED)
+        if board.budgets:
+            yield _picture("radii", f"-{name}", certified.radii(board, name), *_RADII)
     for transfer in board.transfers:
         if transfer.setting.attack == board.reference:
             name = f"-{slug(transfer.setting.attack)}-{transfer.setting.eps:g}"
@@ -89,6 +93,21 @@ _ACCURACY = (
     "Accuracy under attack against the perturbation budget, one line a model.",
     "Accuracy under attack against ε; ε = 0 is clean accuracy. Lines are means over seeds, bands "
     "one sample standard deviation; the dotted line marks the budget of the ranking.",
+)
+_CERTIFIED = (
+    "Certified accuracy and accuracy under attack against the perturbation budget, one panel a "
+    "model.",
+    "Accuracy against ε, means over seeds. Solid: certified at ε; dashed: not broken within ε by "
+    "anything on record, transferred images included; dots: the worst case of the table. Robust "
+    "accuracy lies in the shaded region, at the dotted budget in the interval above the panel.",
+)
+_RADII = (
+    "Certified radius of each image against the distance of the nearest adversarial image on "
+    "record, one panel a model.",
+    "Every correctly classified image and seed: its certified radius against the distance of the "
+    "nearest adversarial image on record, transferred ones included. No sound certificate lies "
+    "above the line, and on it nothing is left to prove or to find. Above each panel: the median "
+    "ratio of the two.",
 )
 _ATTACKS = (
     "Heat map of robust accuracy: attacks in rows, models in columns, the worst case below.",

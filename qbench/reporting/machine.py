@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from qbench.reporting.board import Board, Bound, Finding, Row, Score
+from qbench.reporting.board import Board, Finding, Row
+from qbench.reporting.claims import Bound, Certified
+from qbench.reporting.scores import Score
 
 
 def to_json(board: Board) -> str:
@@ -18,7 +21,7 @@ def to_json(board: Board) -> str:
         "seeds": list(subject.seeds),
         "versions": dict(subject.versions),
         "ranking_eps": board.rank_eps,
-        "rows": [_row(row) for row in board.rows],
+        "rows": [{**_row(row), "intervals": _intervals(board, row)} for row in board.rows],
         "comparisons": [vars(comparison) for comparison in board.comparisons],
         "transfer": [
             {
@@ -61,13 +64,71 @@ def _row(row: Row) -> dict[str, Any]:
             for setting, score in row.robust.items()
         ],
         "worst_case_robust_accuracy": _score(row.worst),
-        "worst_case": [{"eps": eps, **_score(score)} for eps, score in row.worst_at.items()],
+        "worst_case": _by_eps(row.worst_at),
         "worst_case_with_transfer": _score(row.with_transfer),
         "images_kept_by_most_seeds": row.kept,
         "flags": [_finding(found) for found in row.findings],
         "lipschitz": [_bound(entry) for entry in row.bounds],
+        "certified": [_certified(one) for one in row.certified],
+        "probabilistic_certificates": [
+            {
+                "certifier": one.certifier,
+                "norm": one.norm,
+                "smoothed": one.smoothed,
+                "confidence": one.confidence,
+                "detail": one.detail,
+                "accuracy": _by_eps(one.accuracy),
+            }
+            for one in row.probabilistic
+        ],
         "notes": [vars(note) for note in row.notes],
     }
+
+
+def _certified(proved: Certified) -> dict[str, Any]:
+    return {
+        "norm": proved.norm,
+        "certified_accuracy": _by_eps(proved.accuracy),
+        "median_radius": _score(proved.median),
+        "certifiers": [
+            {
+                "certifier": one.certifier,
+                "certified_accuracy": _by_eps(one.accuracy),
+                "median_radius": _score(one.median),
+                "share_best": _score(one.best),
+            }
+            for one in proved.by_certifier
+        ],
+    }
+
+
+def _intervals(board: Board, row: Row) -> list[dict[str, Any]]:
+    """Certified accuracy and worst case at every attacked budget, in the norm of the attacks."""
+    proved = row.proved(board.norm)
+    ends = (
+        []
+        if proved is None or row.apart is not None
+        else [
+            (eps, proved.accuracy.get(eps, Score()), worst) for eps, worst in row.worst_at.items()
+        ]
+    )
+    return [
+        {
+            "eps": eps,
+            "certified": lower.mean,
+            "worst_case": upper.mean,
+            "by_seed": {
+                str(seed): [low, dict(upper.by_seed)[seed]]
+                for seed, low in lower.by_seed
+                if seed in dict(upper.by_seed)
+            },
+        }
+        for eps, lower, upper in ends
+    ]
+
+
+def _by_eps(scores: Mapping[float, Score]) -> list[dict[str, Any]]:
+    return [{"eps": eps, **_score(score)} for eps, score in scores.items()]
 
 
 def _finding(found: Finding) -> dict[str, Any]:
@@ -85,6 +146,8 @@ def _bound(entry: Bound) -> dict[str, Any]:
         "scope": entry.scope,
         "points": entry.points,
         "bound": _score(entry.bound),
+        "bound_on_margins": _score(entry.on_margins),
+        "least_norm": entry.least_norm,
         "sampled_jacobian": _score(entry.sampled),
     }
 

@@ -8,6 +8,7 @@ from qbench.reporting.board import Board
 from qbench.reporting.pictures import Picture
 from qbench.reporting.sections.accuracy import adversarial_training, attacks, leaderboard
 from qbench.reporting.sections.bounds import lipschitz
+from qbench.reporting.sections.certified import certified
 from qbench.reporting.sections.flags import flags
 from qbench.reporting.sections.significance import more_robust_than
 from qbench.reporting.sections.transfer import averages, in_full
@@ -26,6 +27,9 @@ def render(board: Board, pictures: Sequence[Picture] = ()) -> str:
         _header(board),
         *leaderboard(board, notes),
         *_pictures(pictures, "accuracy"),
+        *certified(board, notes),
+        *_pictures(pictures, "certified"),
+        *_pictures(pictures, "radii"),
         *attacks(board, notes),
         *_pictures(pictures, "attacks"),
         *adversarial_training(board),
@@ -107,6 +111,14 @@ def _how_to_read(board: Board) -> str:
         if len(board.subject.seeds) > 1
         else "There is one seed, so no spread is shown."
     )
+    intervals = (
+        "An interval starts with certified accuracy, which every attack must leave: see *Certified "
+        "and empirical robustness*. "
+        if board.certified_budgets(board.norm) and board.budgets
+        else ""
+    )
+    scopes = {entry.scope for entry in board.bounds if entry.scope}
+    smallest = "(on margins, where scopes differ) " if len(scopes) > 1 else ""
     claims = " A rank orders means and is no claim by itself: see *More robust than*."
     return "\n".join(
         [
@@ -117,27 +129,42 @@ def _how_to_read(board: Board) -> str:
             f"accuracy, then by name. {worst}Robust accuracy under an attack is an "
             "upper limit: a stronger attack can only "
             f"lower it.{claims if board.comparisons else ''} The 95 % Wilson interval of each "
-            "seed is in its record. Where several certifiers cover a model, the "
-            "smallest Lipschitz bound is shown beside its scope. A dash means that there is no "
-            "result; the note beside it says why.",
+            f"seed is in its record. {intervals}Where several certifiers cover a model, the "
+            f"smallest Lipschitz bound {smallest}is shown beside its scope. A dash means that "
+            "there is no result; the note beside it says why.",
         ]
     )
 
 
 def _how_to_reproduce(board: Board) -> str:
-    attacks = f" --attacks {one_line(','.join(board.attacks), None)}" if board.attacks else ""
     protocol = board.subject.protocol.name
+    norms = {*board.certified_norms, *(o.norm for row in board.rows for o in row.probabilistic)}
+    attacked = bool(board.attacks) or not norms
+    commands, words = [], ""
+    if attacked:
+        attacks = f" --attacks {one_line(','.join(board.attacks), None)}" if board.attacks else ""
+        commands.append(f"qbench run --models all{attacks} --protocol {protocol} --out RUN_FOLDER")
+        words = (
+            "The first command trains what has no shipped weights, attacks and certifies; it "
+            "continues where it was interrupted."
+        )
+    if not attacked or norms - {board.norm}:
+        which = "both" if len(norms) > 1 else min(norms)
+        commands.append(
+            f"qbench certify --models all --norm {which} --protocol {protocol} --out RUN_FOLDER"
+        )
+        words += " The next one certifies what is left." if attacked else ""
+    words = words or "The first command trains what has no shipped weights, and certifies."
+    last = "second" if len(commands) == 1 else "last"
     return "\n".join(
         [
             "## How to reproduce",
             "",
             "```console",
-            f"qbench run --models all{attacks} --protocol {protocol} --out RUN_FOLDER",
+            *commands,
             "qbench leaderboard RUN_FOLDER --out leaderboard",
             "```",
             "",
-            "The first command trains what has no shipped weights, attacks and certifies; it "
-            "continues where it was interrupted. The second one rebuilds this page from the "
-            "records alone, byte for byte.",
+            f"{words} The {last} one rebuilds this page from the records alone, byte for byte.",
         ]
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from qbench.metrics import mean_std
 from qbench.records import TaskKind
-from qbench.reporting.board import ModelFacts, Note, Score, Setting, Transfer
+from qbench.reporting.board import ModelFacts, Setting, Transfer
+from qbench.reporting.scores import Note, Score
 from qbench.reporting.select import Answers, Question, gather_notes, score
 from qbench.reporting.values import adversarial
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from qbench.errors import StoreError
 from qbench.metrics import worst_case
 from qbench.records import Record
-from qbench.reporting.board import Note, Score, Setting
-from qbench.reporting.select import Answers, Question, gather_notes
+from qbench.reporting.board import Setting
+from qbench.reporting.scores import Note, Score
+from qbench.reporting.select import ATTACKED, Answers, Question, exact, gather_notes
 from qbench.reporting.values import accuracy
 
 Images = Callable[[Record], Mapping[str, NDArray[Any]]]
@@ -126,6 +128,67 @@ class Outcomes:
         if not np.array_equal(self._indices, indices):
             raise StoreError("attacks were not made on the same images: keep one run per folder")
         return shares
+
+
+class Distances:
+    """The nearest adversarial image on record to each image, read once a trained model.
+
+    Args:
+        found: Records by question; every attack on a model counts, and images made for others, as
+            long as the model's scores were exact.
+        images: Per-image outcomes of a record.
+    """
+
+    def __init__(self, found: Answers, images: Images) -> None:
+        self._images = images
+        self._attacks: defaultdict[tuple[str, int], list[Record]] = defaultdict(list)
+        self._nearest: dict[tuple[str, int], Mapping[str, NDArray[np.float64]]] = {}
+        for question, by_seed in found.items():
+            for seed, record in by_seed.items():
+                if question.task in ATTACKED and record.status == "done" and exact(record):
+                    self._attacks[question.target, seed].append(record)
+
+    def nearest(self, model: str, seed: int, norm: str, index: NDArray[Any]) -> NDArray[np.float64]:
+        """(n,): the smallest distance in a norm at which an attack changed the label.
+
+        Args:
+            model, seed: The trained model.
+            norm: `"linf"` or `"l2"`.
+            index: (n,) indices of the images, ascending.
+
+        Returns:
+            Infinity where no attack on record did.
+
+        Raises:
+            StoreError: The attacks were made on other images, or side files lack a column.
+        """
+        if (model, seed) not in self._nearest:
+            found = [self._distances(record, index) for record in self._attacks[model, seed]]
+            none = np.full(len(index), np.inf)
+            self._nearest[model, seed] = {
+                name: np.minimum.reduce([none, *(of[name] for of in found)])
+                for name in ("linf", "l2")
+            }
+        return self._nearest[model, seed][norm]
+
+    def _distances(self, record: Record, index: NDArray[Any]) -> dict[str, NDArray[np.float64]]:
+        columns = self._images(record)
+        try:
+            order = np.argsort(columns["index"], kind="stable")
+            if not np.array_equal(columns["index"][order], index):
+                raise StoreError(
+                    f"certificates of {record.target.model} were not made on the images that were "
+                    "attacked: keep one run per folder"
+                )
+            # A stochastic model has a row a fresh pass: one that is wrong suffices.
+            wrong = np.atleast_2d(columns["adversarial_prediction"]) != columns["label"]
+            broken = wrong.any(axis=0)
+            return {
+                norm: np.where(broken, columns[norm].astype(np.float64), np.inf)[order]
+                for norm in ("linf", "l2")
+            }
+        except (KeyError, IndexError) as error:
+            raise StoreError(f"per-image outcomes of record {record.key}: {error!r}") from error
 
 
 def _means(by_seed: Mapping[int, Shares]) -> tuple[tuple[int, float], ...]:

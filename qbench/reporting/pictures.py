@@ -7,6 +7,8 @@ from typing import Literal
 
 Kind = Literal[
     "accuracy",
+    "certified",
+    "radii",
     "attacks",
     "adversarial-training",
     "transfer",

@@ -8,12 +8,13 @@ from typing import TypeVar
 
 from qbench.errors import StoreError
 from qbench.records import ModelRef, Record, TaskKind, ThreatModelRef
-from qbench.reporting.board import ModelFacts, Note, Score
+from qbench.reporting.board import ModelFacts
+from qbench.reporting.scores import Note, Score
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
 
-_ATTACKED: tuple[TaskKind, ...] = ("robust-accuracy", "transfer-accuracy")
+ATTACKED: tuple[TaskKind, ...] = ("robust-accuracy", "transfer-accuracy")
 # What may differ between two results of one question without explaining why there are two.
 _NO_EXPLANATION = {"key", "cost", "metrics", "images", "artifact", "environment", "flags"}
 
@@ -28,6 +29,8 @@ class Question:
     attack: str | None
     eps: float | None
     certifier: str | None
+    norm: str | None = None
+    budgets: tuple[float, ...] = ()
 
     @classmethod
     def of(cls, record: Record) -> Question:
@@ -39,6 +42,8 @@ class Question:
             attack=record.attack.label if record.attack else None,
             eps=record.threat_model.eps if record.threat_model else None,
             certifier=record.certifier.name if record.certifier else None,
+            norm=record.perturbations.norm if record.perturbations else None,
+            budgets=tuple(record.perturbations.eps) if record.perturbations else (),
         )
 
     def __str__(self) -> str:
@@ -46,6 +51,7 @@ class Question:
         parts += [f"from {self.source}"] if self.source else []
         parts += [f"by {name}" for name in (self.attack, self.certifier) if name]
         parts += [f"at eps {self.eps:g}"] if self.eps is not None else []
+        parts += [f"in {self.norm}"] if self.norm else []
         return " ".join(parts)
 
 
@@ -57,17 +63,19 @@ def check_together(records: Sequence[Record]) -> None:
 
     Raises:
         StoreError: There is none; or they mix protocols, data, numbers of images, threat models,
-            versions of a plugin, or weights of one model and seed.
+            pixel boxes, versions of a plugin, or weights of one model and seed.
     """
     if not records:
         raise StoreError("no records to report: run 'qbench run' first")
-    attacked = [r for r in records if r.task in _ATTACKED]
+    attacked = [r for r in records if r.task in ATTACKED]
+    imaged = [r for r in records if r.task in (*ATTACKED, "certification")]
     trained = [ref for r in records for ref in (r.target, r.source) if ref is not None]
     _same("protocol", (f"{r.protocol.name} {r.protocol.sha256[:12]}" for r in records))
     _same("data set", (f"{r.dataset.name} version {r.dataset.version}" for r in records))
-    _same("number of images", (f"{r.dataset.n} {r.dataset.split}" for r in attacked))
-    _same("data file", (r.dataset.sha256[:12] for r in attacked))
+    _same("number of images", (f"{r.dataset.n} {r.dataset.split}" for r in imaged))
+    _same("data file", (r.dataset.sha256[:12] for r in imaged))
     _same("threat model", (_threat(r.threat_model) for r in attacked if r.threat_model))
+    _same("pixel box", _boxes(imaged))
     for name, group in grouped(trained, lambda ref: ref.model):
         _same(f"version of {name}", (_identity(ref) for ref in group))
         counts = (f"{ref.parameters}" for ref in group if ref.parameters is not None)
@@ -100,6 +108,11 @@ def answers(records: Iterable[Record]) -> Answers:
                 "delete one of them"
             )
     return found
+
+
+def exact(record: Record) -> bool:
+    """Whether scores are the model's own: no shots, no noise. Certificates are about such only."""
+    return record.engine is None or (record.engine.exact and record.engine.shots is None)
 
 
 def models_of(records: Iterable[Record]) -> tuple[ModelFacts, ...]:
@@ -170,6 +183,10 @@ def _identity(ref: ModelRef) -> str:
 
 def _threat(threat: ThreatModelRef) -> str:
     return f"{threat.goal} {threat.norm} box {threat.box}"
+
+
+def _boxes(records: Iterable[Record]) -> Iterable[str]:
+    return (f"{ref.box}" for r in records for ref in (r.threat_model, r.perturbations) if ref)
 
 
 def _difference(one: Record, other: Record) -> str:

@@ -9,10 +9,21 @@ from qbench.records import Record
 from qbench.reporting.board import Board, Row
 from qbench.reporting.outcomes import Images
 from qbench.reporting.table import PREFERRED_EPS, collect
-from qbench.reporting.text import DASH, Footnotes, listed, one_line, short, spread
+from qbench.reporting.text import (
+    DASH,
+    Footnotes,
+    listed,
+    mean,
+    norm,
+    one_line,
+    short,
+    spread,
+)
 
 _WIDTH = 118
 _LONGEST_NAME = 20
+
+Table = tuple[list[str], list[list[str]]]
 
 
 def summary_table(
@@ -30,17 +41,55 @@ def summary_table(
 
     board = collect(records, images, preferred_eps, transferred=False)
     notes = Footnotes(board.subject.seeds, plain=True)
-    flagged = any(row.findings for row in board.rows)
-    head = ["Rank", "Model", "Clean", *_scored(board)]
-    head += ["Lipschitz"] if board.bounds and not board.several else []
-    head += ["Flags"] if flagged else []
-    rows = [_line(board, row, notes, flagged) for row in board.rows]
-    align = ["right", "left", *["right"] * (len(head) - 2)]
-    parts = [tabulate(rows, head, tablefmt="simple", disable_numparse=True, colalign=align)]
+    certified = [] if board.settings else _certified(board, notes)
+    parts = []
+    for head, rows in certified or [_attacked(board, notes)]:
+        align = ["left" if name in ("Model", "Radii") else "right" for name in head]
+        parts += ["", tabulate(rows, head, "simple", disable_numparse=True, colalign=align)]
+    parts = parts[1:]
     for lines in (notes.lines(), _missing(board), _flags(board)):
         if lines:
             parts += ["", *[_wrapped(line) for line in lines]]
     return "\n".join(parts)
+
+
+def _attacked(board: Board, notes: Footnotes) -> Table:
+    """Every model's rank and accuracies."""
+    flagged = any(row.findings for row in board.rows)
+    head = ["Rank", "Model", "Clean", *_scored(board)]
+    head += [f"Certified ε={board.rank_eps:g}"] if _proved(board) else []
+    head += ["Lipschitz"] if board.bounds and not board.several else []
+    head += ["Flags"] if flagged else []
+    return head, [_line(board, row, notes, flagged) for row in board.rows]
+
+
+def _certified(board: Board, notes: Footnotes) -> list[Table]:
+    """What is proved where nothing was attacked: mean certified accuracies, a table a norm."""
+    tables = []
+    for about in ("linf", "l2"):
+        rows: list[list[str]] = []
+        budgets: list[float] = []
+        for row in board.rows:
+            name = notes.mark(short(row.model.name, _LONGEST_NAME), row.notes)
+            proofs = [("proved", one.accuracy) for one in row.certified if one.norm == about]
+            proofs += [
+                (f"{short(one_line(one.certifier), 16)} {one.confidence:g}", one.accuracy)
+                for one in row.probabilistic
+                if one.norm == about
+            ]
+            for by, accuracy in proofs:
+                budgets = list(accuracy)
+                why = {note for score in accuracy.values() for note in score.notes}
+                shown = [mean(score) for score in accuracy.values()]
+                rows.append([name, notes.mark(by, sorted(why)), spread(row.clean), *shown])
+        if rows:
+            head = ["Model", "Radii", "Clean", *[f"{norm(about)} ε={eps:g}" for eps in budgets]]
+            tables.append((head, rows))
+    return tables
+
+
+def _proved(board: Board) -> bool:
+    return board.rank_eps in board.certified_budgets(board.norm)
 
 
 def _scored(board: Board) -> list[str]:
@@ -54,7 +103,8 @@ def _scored(board: Board) -> list[str]:
 
 
 def _line(board: Board, row: Row, notes: Footnotes, flagged: bool) -> list[str]:
-    name = short(row.model.name, _LONGEST_NAME) if board.several else row.model.name
+    longest = _LONGEST_NAME - 5 * _proved(board)
+    name = short(row.model.name, longest) if board.several else row.model.name
     line = [DASH if row.rank is None else str(row.rank), notes.mark(name, row.notes)]
     line.append(notes.mark(spread(row.clean), row.clean.notes))
     if board.several:
@@ -62,13 +112,24 @@ def _line(board: Board, row: Row, notes: Footnotes, flagged: bool) -> list[str]:
         line += [_starred(spread(row.worst_at[e]), row.worst_at[e].notes) for e in board.budgets]
         plain = [row.robust[s] for s in board.plain if s.eps == board.rank_eps]
         line += [_starred(spread(score), score.notes) for score in plain]
+        line += _certified_cell(board, row, notes)
     else:
         scores = [row.robust[setting] for setting in board.settings]
         line += [notes.mark(spread(score), score.notes) for score in scores]
+        line += _certified_cell(board, row, notes)
         if board.bounds:
             bound = row.tightest.bound if row.tightest else None
             line.append(notes.mark(spread(bound, 2), bound.notes) if bound else DASH)
     return [*line, f"⚑ {len(row.findings)}" if row.findings else ""] if flagged else line
+
+
+def _certified_cell(board: Board, row: Row, notes: Footnotes) -> list[str]:
+    proved = row.proved(board.norm)
+    if proved is None or not _proved(board):
+        return []
+    score = proved.accuracy[board.rank_eps or 0.0]
+    apart = () if row.apart is None else (row.apart,)
+    return [notes.mark(spread(score), (*score.notes, *apart))]
 
 
 def _starred(shown: str, notes: Sequence[object]) -> str:

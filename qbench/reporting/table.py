@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from qbench.metrics import mean_std
 from qbench.records import Record
-from qbench.reporting.board import Board, Bound, Curve, ModelFacts, Note, Row, Score, Setting
+from qbench.reporting.board import Board, Curve, ModelFacts, Row, Setting
+from qbench.reporting.certificates import Certificates
+from qbench.reporting.claims import TO_MARGIN, Bound
 from qbench.reporting.findings import findings
 from qbench.reporting.matrices import transfer
-from qbench.reporting.outcomes import Images, Outcomes
+from qbench.reporting.outcomes import Distances, Images, Outcomes
+from qbench.reporting.scores import Note, Score
 from qbench.reporting.select import (
+    ATTACKED,
     Answers,
     Question,
     answers,
     check_together,
+    exact,
     gather_notes,
     grouped,
     models_of,
@@ -23,7 +28,7 @@ from qbench.reporting.select import (
 )
 from qbench.reporting.significance import compare, majority
 from qbench.reporting.subject import describe
-from qbench.reporting.values import accuracy, lipschitz, robust, training
+from qbench.reporting.values import clean, lipschitz, robust, training
 
 PREFERRED_EPS = 0.1
 
@@ -41,7 +46,8 @@ def collect(
         records: Records of one protocol, of any status.
         images: Per-image outcomes of a record, e.g. `Store.images`.
         preferred_eps: The budget to rank at, where it was measured.
-        transferred: Whether to read per-image outcomes of transferred images too: there are many.
+        transferred: Whether to read per-image outcomes of transferred images too, and the distances
+            of adversarial images: there are many.
 
     Raises:
         StoreError: The records do not belong together, answer a question twice, or disagree with
@@ -54,11 +60,16 @@ def collect(
     settings = settings_of(found, "robust-accuracy")
     rank_eps = ranking_eps((setting.eps for setting in settings), preferred_eps)
     outcomes = Outcomes(found, settings, images, rank_eps if transferred else None)
+    certificates = Certificates(
+        found,
+        images,
+        min((r.threat_model.norm for r in records if r.threat_model), default=None),
+        {setting.eps for setting in settings},
+        Distances(found, images) if transferred else None,
+    )
+    results = _Results(found, seeds, settings, rank_eps, outcomes, certificates)
     by_model = {name: list(of) for name, of in grouped(records, lambda r: r.target.model)}
-    rows = [
-        _row(model, by_model.get(model.name, []), found, seeds, settings, rank_eps, outcomes)
-        for model in models
-    ]
+    rows = [_row(model, by_model.get(model.name, []), results) for model in models]
     ranked = _ranked(rows)
     kept = [
         (row.model.name, majority(by_seed))
@@ -109,16 +120,19 @@ def settings_of(found: Answers, task: str) -> tuple[Setting, ...]:
     )
 
 
-def _row(
-    model: ModelFacts,
-    own: Sequence[Record],
-    found: Answers,
-    seeds: Sequence[int],
-    settings: Sequence[Setting],
-    rank_eps: float | None,
-    outcomes: Outcomes,
-) -> Row:
-    name = model.name
+@dataclass(frozen=True)
+class _Results:
+    found: Answers
+    seeds: Sequence[int]
+    settings: Sequence[Setting]
+    rank_eps: float | None
+    outcomes: Outcomes
+    certificates: Certificates
+
+
+def _row(model: ModelFacts, own: Sequence[Record], results: _Results) -> Row:
+    name, seeds, settings = model.name, results.seeds, results.settings
+    found, outcomes, rank_eps = results.found, results.outcomes, results.rank_eps
     asked = {
         s: found.get(Question("robust-accuracy", name, None, s.attack, s.eps, None), {})
         for s in settings
@@ -128,7 +142,7 @@ def _row(
         rank=None,
         model=model,
         seeds=tuple(sorted({record.target.seed for record in own})),
-        clean=_clean([by_seed for by_seed in asked.values() if by_seed], seeds),
+        clean=_clean([*asked.values()] if settings else _certifications(name, found), seeds),
         robust={setting: score(asked[setting], seeds, robust) for setting in settings},
         worst=Score() if rank_eps is None else worst_at[rank_eps],
         worst_at=worst_at,
@@ -136,8 +150,20 @@ def _row(
         kept=None,
         bounds=_bounds(name, found, seeds),
         findings=findings(name, own, rank_eps),
-        notes=_other_notes(own),
+        notes=_other_notes(own, results.certificates),
+        certified=results.certificates.certified(name, seeds),
+        probabilistic=results.certificates.probabilistic(name, seeds),
+        apart=_apart(own),
     )
+
+
+def _apart(records: Iterable[Record]) -> Note | None:
+    inexact = [r for r in records if r.task in ATTACKED and r.status == "done" and not exact(r)]
+    if not inexact:
+        return None
+    names = ", ".join(sorted({record.engine.name for record in inexact if record.engine}))
+    seeds = tuple(sorted({record.target.seed for record in inexact}))
+    return Note("apart", f"attacked on {names}; certificates are about exact scores", seeds)
 
 
 def _ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
@@ -151,15 +177,23 @@ def _ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
     )
 
 
+def _certifications(model: str, found: Answers) -> list[Mapping[int, Record]]:
+    return [
+        by_seed
+        for question, by_seed in found.items()
+        if (question.task, question.target) == ("certification", model)
+    ]
+
+
 def _clean(asked: Sequence[Mapping[int, Record]], seeds: Sequence[int]) -> Score:
-    # Each attack and budget reports the clean accuracy again. Where scores are exact the values
-    # agree; where they are sampled, their mean is the better estimate.
+    # Each attack and budget, or certifier, reports the clean accuracy again. Where scores are exact
+    # the values agree; where they are sampled, their mean is the better estimate.
     values: dict[int, list[float]] = {}
     notes: list[tuple[str, str, int]] = []
     for by_seed in asked:
         for seed, record in by_seed.items():
             if record.status == "done":
-                values.setdefault(seed, []).append(accuracy(record).clean_accuracy)
+                values.setdefault(seed, []).append(clean(record))
             else:
                 notes.append((record.status, record.reason or "no reason recorded", seed))
     notes += [("missing", "no record", seed) for seed in seeds if not any(seed in a for a in asked)]
@@ -189,7 +223,14 @@ def _bound(
         points=min((metrics.points for metrics in done), default=None),
         bound=score(by_seed, seeds, lambda record: lipschitz(record).bound),
         sampled=score(by_seed, seeds, lambda record: lipschitz(record).sampled_jacobian),
+        on_margins=score(by_seed, seeds, _on_margins),
+        least_norm=max((metrics.least_norm for metrics in done), default=0.0),
     )
+
+
+def _on_margins(record: Record) -> float:
+    metrics = lipschitz(record)
+    return TO_MARGIN[metrics.scope] * metrics.bound
 
 
 def _curve(model: str, found: Answers) -> Curve:
@@ -199,8 +240,9 @@ def _curve(model: str, found: Answers) -> Curve:
     return Curve(model, tuple((seed, curve) for seed, curve in curves if curve))
 
 
-def _other_notes(records: Iterable[Record]) -> tuple[Note, ...]:
-    """Notes on results that have no cell of their own: training, diagnosis, tasks without ε."""
+def _other_notes(records: Iterable[Record], certificates: Certificates) -> tuple[Note, ...]:
+    """Notes on results that have no cell of their own: training, diagnosis, tasks without ε, and
+    certifications of a kind that the board does not show."""
     return gather_notes(
         (
             record.status,
@@ -208,11 +250,11 @@ def _other_notes(records: Iterable[Record]) -> tuple[Note, ...]:
             record.target.seed,
         )
         for record in records
-        if record.status != "done" and _has_no_cell(record)
+        if record.status != "done" and _has_no_cell(record) and not certificates.shows(record)
     )
 
 
 def _has_no_cell(record: Record) -> bool:
     if record.task in ("robust-accuracy", "transfer-accuracy"):
         return record.attack is None or record.threat_model is None
-    return record.task in ("training", "diagnosis")
+    return record.task in ("training", "diagnosis", "certification")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import html
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 from tabulate import tabulate
 
-from qbench.reporting.board import Finding, Note, Score
+from qbench.reporting.board import Finding
+from qbench.reporting.scores import Note, Score
 
 DASH = "—"
 _LONGEST = 300
@@ -77,6 +79,25 @@ def spread(score: Score, digits: int = 3) -> str:
 def mean(score: Score, digits: int = 3) -> str:
     """The mean alone; a dash where there is none."""
     return DASH if score.mean is None else f"{score.mean:.{digits}f}"
+
+
+def interval(lower: Score, upper: Score, digits: int = 3, *, spreads: bool = True) -> str:
+    """`[lower, upper]`, means over seeds; a dash where there is neither.
+
+    Args:
+        lower, upper: The ends.
+        digits: After the point.
+        spreads: Whether to show the deviation of the upper end.
+    """
+    if lower.mean is None and upper.mean is None:
+        return DASH
+    shown = spread(upper, digits) if spreads else mean(upper, digits)
+    return f"[{mean(lower, digits)}, {shown}]"
+
+
+def at_least(least_norm: float) -> str:
+    """The inputs a bound holds for, in words; rounded up, so that they stay true."""
+    return f"‖x‖₂ ≥ {math.ceil(100 * least_norm) / 100:g}" if least_norm else "every x"
 
 
 def p_value(p: float) -> str:

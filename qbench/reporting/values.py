@@ -5,7 +5,13 @@ from __future__ import annotations
 from typing import TypeVar
 
 from qbench.errors import StoreError
-from qbench.records import AccuracyMetrics, LipschitzMetrics, Record, TrainingMetrics
+from qbench.records import (
+    AccuracyMetrics,
+    CertificationMetrics,
+    LipschitzMetrics,
+    Record,
+    TrainingMetrics,
+)
 
 M = TypeVar("M")
 
@@ -25,9 +31,20 @@ def adversarial(record: Record) -> float:
     return accuracy(record).adversarial_accuracy
 
 
+def clean(record: Record) -> float:
+    """Clean accuracy, as an attack or a certification reports it."""
+    found = certification(record) if record.task == "certification" else accuracy(record)
+    return found.clean_accuracy
+
+
 def lipschitz(record: Record) -> LipschitzMetrics:
-    """Of a certificate's record."""
+    """Of a Lipschitz bound's record."""
     return metrics(record, LipschitzMetrics)
+
+
+def certification(record: Record) -> CertificationMetrics:
+    """Of the record of single images' certificates."""
+    return metrics(record, CertificationMetrics)
 
 
 def training(record: Record) -> TrainingMetrics:

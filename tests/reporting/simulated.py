@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from synthetic import Fake, Run
 
 from qbench.records import (
@@ -56,8 +57,12 @@ def full_run(
     budgets: Sequence[float] = (0.05, 0.1, 0.2),
     attacks: Sequence[str] = ("pgd",),
     n: int = 200,
+    certified: bool = False,
 ) -> Run:
-    """A run of every model with every seed: attacked, transferred, certified and diagnosed."""
+    """A run of every model with every seed: attacked, transferred, bounded and diagnosed.
+
+    Where it is `certified` too, images of an ε at which they fall have radii of about half of it.
+    """
     run = Run(n)
     generator = np.random.default_rng(20)
     for model in models:
@@ -76,8 +81,27 @@ def full_run(
                         kinship = 0.7 if source.family == model.family else 0.4
                         moved = found + generator.normal(0, 0.02, n) > kinship * 0.1
                         run.attacked(model, seed, 0.1, clean, moved, attack, source)
+            if certified:
+                _certify_images(run, model, seed, clean, limits)
             run.diagnosed(model, seed)
     return run
+
+
+def _certify_images(
+    run: Run, model: Fake, seed: int, clean: NDArray[np.bool_], limits: NDArray[np.float64]
+) -> None:
+    generator = np.random.default_rng([seed, len(model.name)])
+    eps = {"linf": (0.01, 0.02, 0.05, 0.1), "l2": (0.1, 0.5, 1.0)}
+    for norm, size in (("linf", 1.0), ("l2", 16.0)):
+        for certifier, share in (("global", 0.2), ("local", 0.5)):
+            found = share * size * limits * generator.uniform(0.5, 1.0, len(limits))
+            radius = np.where(clean, np.clip(found, 0, None), 0.0)
+            run.certified(model, seed, radius, clean, certifier=certifier, norm=norm, eps=eps[norm])
+        noisy = np.full(len(limits), 0.03 * size)
+        run.certified(
+            model, seed, noisy, clean, certifier="smoothing", norm=norm, eps=eps[norm],
+            smoothed=True, confidence=0.999,
+        )  # fmt: skip
 
 
 def _train(run: Run, model: Fake, seed: int, generator: np.random.Generator) -> None:

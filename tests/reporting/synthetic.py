@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,6 +14,7 @@ from qbench.metrics import wilson_interval
 from qbench.records import (
     AccuracyMetrics,
     AttackRef,
+    CertificationMetrics,
     CertifierRef,
     Cost,
     DatasetRef,
@@ -22,6 +23,7 @@ from qbench.records import (
     FileRef,
     Flag,
     ModelRef,
+    PerturbationsRef,
     ProtocolRef,
     Record,
     TaskKind,
@@ -132,6 +134,8 @@ class Run:
             "label": label,
             "clean_prediction": np.where(clean, label, (label + 1) % 4),
             "adversarial_prediction": np.where(adversarial, label, (label + 1) % 4),
+            "linf": np.full(self.n, eps, dtype=np.float32),
+            "l2": np.full(self.n, 16 * eps, dtype=np.float32),
         }
         if source is None:
             columns |= examples(seed, eps, self.n)
@@ -149,6 +153,47 @@ class Run:
                 adversarial_accuracy=float(adversarial.mean()),
                 robust_accuracy=robust / self.n,
                 wilson95=wilson_interval(robust, self.n),
+            ),
+            **parts,
+        )
+
+    def certified(
+        self,
+        target: Fake,
+        seed: int,
+        radius: Sequence[float],
+        correct: NDArray[np.bool_] | None = None,
+        *,
+        certifier: str = "proof",
+        norm: Literal["linf", "l2"] = "linf",
+        eps: Sequence[float] = (0.01, 0.1),
+        smoothed: bool = False,
+        confidence: float = 1.0,
+        **parts: Any,
+    ) -> Record:
+        """A certification of given radii; misclassified images have none unless smoothed."""
+        label = np.arange(self.n, dtype=np.int64) % 4
+        right = np.ones(self.n, dtype=np.bool_) if correct is None else correct
+        columns = {
+            "index": np.arange(self.n),
+            "label": label,
+            "prediction": np.where(right, label, (label + 1) % 4),
+            "radius": np.asarray(radius, dtype=np.float64),
+        }
+        return self.add(
+            "certification",
+            target,
+            seed,
+            certifier=certifier,
+            key=parts.pop("key", sha("certification", target.name, seed, certifier, norm, eps)),
+            columns=columns,
+            perturbations=perturbations(norm, eps),
+            metrics=CertificationMetrics(
+                clean_accuracy=float(right.mean()),
+                certified_accuracy=[float((columns["radius"] >= e).mean()) for e in eps],
+                confidence=confidence,
+                smoothed=smoothed,
+                detail="σ = 0.25" if smoothed else None,
             ),
             **parts,
         )
@@ -182,6 +227,12 @@ def reference(model: Fake, seed: int, loaded: bool = True) -> ModelRef:
         seed=seed,
         weights_sha256=sha(model.name, seed) if loaded else None,
     )
+
+
+def perturbations(
+    norm: Literal["linf", "l2"] = "linf", eps: Sequence[float] = (0.01, 0.1)
+) -> PerturbationsRef:
+    return PerturbationsRef(norm=norm, eps=list(eps), box=(0.0, 1.0))
 
 
 def examples(seed: int, eps: float, n: int) -> Columns:

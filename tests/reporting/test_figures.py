@@ -10,7 +10,7 @@ from synthetic import CLASS_NAMES, Fake, Run
 
 from qbench.reporting.board import ModelFacts
 from qbench.reporting.examples import choose
-from qbench.reporting.figures import bounds, curves, glyphs, matrix, style
+from qbench.reporting.figures import bounds, certified, curves, glyphs, matrix, style
 from qbench.reporting.table import collect
 
 
@@ -58,6 +58,8 @@ FIGURES = {
     "training": lambda run, board: curves.training(board),
     "lipschitz": lambda run, board: bounds.lipschitz(board),
     "transfer": lambda run, board: matrix.transfer(board, board.transfers[0]),
+    "certified": lambda run, board: certified.accuracy(board, "linf"),
+    "radii": lambda run, board: certified.radii(board, "linf"),
     "examples": lambda run, board: glyphs.examples(
         choose(board, run.records, run.images, "pgd"), CLASS_NAMES
     ),
@@ -80,7 +82,7 @@ LONG = tuple(Fake(f"w{'-wide-name' * 5}-{i}", "quantum", 1, 0.1, 3, 5.0) for i i
     ids=["all", "two", "long", "two-long", "many"],
 )
 def test_words_neither_overlap_nor_leave_the_picture(name: str, models: tuple[Fake, ...]) -> None:
-    run = full_run(models=models, seeds=(0, 1), n=8)
+    run = full_run(models=models, seeds=(0, 1), n=8, certified=True)
     board = collect(run.records, run.images)
     figure = FIGURES[name](run, board)
     with style.matplotlib.style.context(["default", style._STYLE]):

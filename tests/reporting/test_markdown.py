@@ -10,7 +10,7 @@ from simulated import ATTACKS, MODELS, TRAINED, full_run
 from synthetic import QUANTUM
 
 from qbench.reporting import summary_table
-from qbench.reporting.board import Note, Score
+from qbench.reporting.scores import Note, Score
 from qbench.reporting.text import Footnotes, escape, escape_html, listed, p_value, slug, spread
 
 HOSTILE = (

@@ -5,7 +5,8 @@ import pytest
 from synthetic import CLASSICAL, QUANTUM, Fake, Run, bits, board_of, row_of
 
 from qbench.errors import StoreError
-from qbench.reporting.board import Note, Setting
+from qbench.reporting.board import Setting
+from qbench.reporting.scores import Note
 from qbench.reporting.table import collect
 
 

@@ -11,7 +11,8 @@ from synthetic import CLASSICAL, QUANTUM, Fake, Run, bits, board_of, reference, 
 
 from qbench.errors import StoreError
 from qbench.records import DatasetRef, LipschitzMetrics, ProtocolRef, ThreatModelRef
-from qbench.reporting.board import Note, Setting
+from qbench.reporting.board import Setting
+from qbench.reporting.scores import Note
 from qbench.reporting.table import ranking_eps
 
 PGD = Setting("pgd", 0.1)

@@ -7,7 +7,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from qbench.reporting.board import Board, Bound
+from qbench.reporting.board import Board
+from qbench.reporting.claims import Bound
 from qbench.reporting.figures.style import INK, WIDTH, Look, looks, new_figure, styled
 from qbench.reporting.text import short
 

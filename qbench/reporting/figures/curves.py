@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from qbench.reporting.board import Board, Curve, Row, Score
+from qbench.reporting.board import Board, Curve, Row
 from qbench.reporting.figures.style import INK, WIDTH, Look, looks, new_figure, styled
+from qbench.reporting.scores import Score
 from qbench.reporting.text import short
 
 WORST = None  # in place of an attack: the worst case over all of them

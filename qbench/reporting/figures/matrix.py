@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from qbench.reporting.board import Board, Score, Setting, Transfer
+from qbench.reporting.board import Board, Setting, Transfer
 from qbench.reporting.figures.style import FAINT, INK, WIDTH, new_figure, styled
+from qbench.reporting.scores import Score
 from qbench.reporting.text import short
 
 _CELL = 0.5  # inches

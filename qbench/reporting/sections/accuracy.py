@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from qbench.reporting.board import Board, Bound, Row, Score, Setting
+from qbench.reporting.board import Board, Row, Setting
+from qbench.reporting.claims import Bound
+from qbench.reporting.scores import Score
 from qbench.reporting.text import (
     DASH,
     Footnotes,
+    at_least,
     badges,
     bold,
     escape,
     folded,
+    interval,
     mean,
     p_value,
     spread,
@@ -21,8 +25,9 @@ def leaderboard(board: Board, notes: Footnotes) -> list[str]:
     """The ranked table: one attack, or the worst case of several with plain PGD beside it."""
     flagged = any(row.findings for row in board.rows)
     head = ["Rank", "Model", "Family", "Parameters", "Clean accuracy"]
-    head += [f"Worst case, ε = {eps:g}" for eps in board.budgets if board.several]
-    head += [f"{escape(s.attack)}, ε = {s.eps:g}" for s in board.plain]
+    head += [f"{_ranking(board)}, ε = {eps:g}" for eps in board.budgets if board.several]
+    plain = [escape(s.attack) if board.several else _ranking(board) for s in board.plain]
+    head += [f"{name}, ε = {s.eps:g}" for name, s in zip(plain, board.plain, strict=True)]
     head += ["Lipschitz bound", "Largest Jacobian"] if board.bounds else []
     head += ["Flags"] if flagged else []
     head += ["Seeds"]
@@ -43,14 +48,27 @@ def leaderboard(board: Board, notes: Footnotes) -> list[str]:
     return ["## Robust accuracy\n\n" + table(head, rows, align)]
 
 
+def _ranking(board: Board) -> str:
+    """What models are ranked by; its interval where there are certificates to bound it below."""
+    what = "worst case" if board.several else escape(board.attacks[0])
+    if board.certified_budgets(board.norm):
+        return f"[certified, {what}]"
+    return what[0].upper() + what[1:] if board.several else what
+
+
 def _accuracies(board: Board, row: Row, notes: Footnotes) -> list[str]:
     ranking = [(row.worst_at[eps], eps) for eps in board.budgets if board.several]
     plain = [(row.robust[setting], setting.eps) for setting in board.plain]
-    return [
-        notes.mark(bold(spread(score), ranks and eps == board.rank_eps), score.notes)
-        for scores, ranks in ((ranking, True), (plain, not board.several))
-        for score, eps in scores
-    ]
+    proved = row.proved(board.norm)
+    cells = []
+    for scores, ranks in ((ranking, True), (plain, not board.several)):
+        for score, eps in scores:
+            shown, why = spread(score), score.notes
+            if ranks and proved is not None and row.apart is None:
+                lower = proved.accuracy.get(eps, Score())
+                shown, why = interval(lower, score), (*score.notes, *lower.notes)
+            cells.append(notes.mark(bold(shown, ranks and eps == board.rank_eps), why))
+    return cells
 
 
 def _bound_cells(row: Row, notes: Footnotes) -> list[str]:
@@ -65,7 +83,9 @@ def _bound_cells(row: Row, notes: Footnotes) -> list[str]:
 
 def _bound(entry: Bound) -> str:
     shown = spread(entry.bound, 2)
-    return shown if entry.scope is None else f"{shown} ({entry.scope})"
+    where = [entry.scope] if entry.scope else []
+    where += [at_least(entry.least_norm)] if entry.least_norm else []
+    return f"{shown} ({', '.join(where)})" if where else shown
 
 
 def attacks(board: Board, notes: Footnotes) -> list[str]:
