@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Literal
 
 from torch import nn
 
+from qbench.engines import DEFAULT
 from qbench.errors import Unsupported, VerificationError
 from qbench.interfaces import Engine
 from qbench.records import (
@@ -161,12 +163,20 @@ def _perturbations_ref(place: Workplace) -> PerturbationsRef | None:
 
 
 def _engine_ref(task: Task, target: nn.Module | None) -> EngineRef | None:
+    crafted_on: Literal["engine", "twin"] = "twin" if task.twin else "engine"
     engine = getattr(target, "engine", None)
-    if not isinstance(engine, Engine):
+    if isinstance(engine, Engine):
+        # Shots are drawn from what an engine gives without them: noise, or the exact circuit.
+        noisy = not getattr(engine, "engine", engine).exact
+        return EngineRef(
+            name=engine.name,
+            shots=task.shots,
+            exact=engine.exact,
+            crafted_on=crafted_on,
+            device=getattr(getattr(engine, "engine", engine), "device", None) if noisy else None,
+        )
+    if task.engine is None and task.shots is None:
         return None
     return EngineRef(
-        name=engine.name,
-        shots=task.shots,
-        exact=engine.exact,
-        crafted_on="twin" if task.twin else "engine",
+        name=task.engine or DEFAULT, shots=task.shots, exact=False, crafted_on=crafted_on
     )

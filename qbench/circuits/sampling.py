@@ -48,9 +48,7 @@ class SampledEngine:
         return frequencies + (exact - exact.detach())  # adds 0, and the gradient of `exact`
 
 
-def draw_frequencies(
-    probabilities: Tensor, shots: int, generator: np.random.Generator
-) -> Tensor:
+def draw_frequencies(probabilities: Tensor, shots: int, generator: np.random.Generator) -> Tensor:
     """Multinomial counts over `shots`, (batch, k), for distributions (batch, k).
 
     Rounding is mended first: negative entries become 0 and rows sum to 1. A row with NaN stays so.

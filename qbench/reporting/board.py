@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from qbench.metrics import mean_std
 from qbench.records import DatasetRef, Flag, ProtocolRef, ThreatModelRef
 from qbench.reporting.claims import PAPER, Bound, Certified, Probabilistic
 from qbench.reporting.scores import Note, Score
+
+if TYPE_CHECKING:
+    from qbench.reporting.elsewhere import EngineRow
 
 PLAIN = "pgd"  # the attack that every protocol defines
 ADVERSARIAL = "-at"  # ends the name of a model trained on attacked images
@@ -73,8 +77,7 @@ class Row:
     `worst_at` is the worst case over every attack on the model, by budget, and `worst` the one at
     the ranking budget; `with_transfer` counts images made for other models as well. `kept` is the
     number of images that most seeds keep in the worst case. `certified` has an entry for each norm
-    that the board's certificates are about; where the model was attacked with scores that are not
-    exact, `apart` says that they do not bound what the attacks left.
+    that the board's certificates are about.
     """
 
     rank: int | None
@@ -91,7 +94,6 @@ class Row:
     notes: tuple[Note, ...]
     certified: tuple[Certified, ...] = ()
     probabilistic: tuple[Probabilistic, ...] = ()
-    apart: Note | None = None
 
     def proved(self, norm: str | None) -> Certified | None:
         """What is proved in a norm; None where no certificate of the board is about it."""
@@ -158,7 +160,10 @@ class Subject:
 
 @dataclass(frozen=True)
 class Board:
-    """A whole leaderboard. `models` is in the order of colours: by family, then by name."""
+    """A whole leaderboard. `models` is in the order of colours: by family, then by name.
+
+    Everything but `elsewhere` is about exact scores.
+    """
 
     subject: Subject
     models: tuple[ModelFacts, ...]
@@ -169,6 +174,7 @@ class Board:
     curves: tuple[Curve, ...]
     comparisons: tuple[Comparison, ...]
     diagnosed: int
+    elsewhere: tuple[EngineRow, ...] = ()
 
     @property
     def attacks(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from qbench.reporting.board import Board, Finding, Row
 from qbench.reporting.claims import Bound, Certified
+from qbench.reporting.elsewhere import EngineRow
 from qbench.reporting.scores import Score
 
 
@@ -22,6 +23,7 @@ def to_json(board: Board) -> str:
         "versions": dict(subject.versions),
         "ranking_eps": board.rank_eps,
         "rows": [{**_row(row), "intervals": _intervals(board, row)} for row in board.rows],
+        "elsewhere": [_elsewhere(row) for row in board.elsewhere],
         "comparisons": [vars(comparison) for comparison in board.comparisons],
         "transfer": [
             {
@@ -107,7 +109,7 @@ def _intervals(board: Board, row: Row) -> list[dict[str, Any]]:
     proved = row.proved(board.norm)
     ends = (
         []
-        if proved is None or row.apart is not None
+        if proved is None
         else [
             (eps, proved.accuracy.get(eps, Score()), worst) for eps, worst in row.worst_at.items()
         ]
@@ -129,6 +131,30 @@ def _intervals(board: Board, row: Row) -> list[dict[str, Any]]:
 
 def _by_eps(scores: Mapping[float, Score]) -> list[dict[str, Any]]:
     return [{"eps": eps, **_score(score)} for eps, score in scores.items()]
+
+
+def _elsewhere(row: EngineRow) -> dict[str, Any]:
+    return {
+        "model": row.model,
+        "family": row.family,
+        "kind": row.kind,
+        "engine": row.engine,
+        "shots": row.shots,
+        "attacks_saw": row.crafted_on,
+        "images": row.images,
+        "clean_accuracy": _score(row.clean),
+        "robust_accuracy": [
+            {"attack": setting.attack, "eps": setting.eps, **_score(score)}
+            for setting, score in row.robust.items()
+        ],
+        "worst_case": [{"eps": eps, **_score(score)} for eps, score in row.worst.items()],
+        "signal_scale": _score(row.signal),
+        "calibrated": list(row.calibrated),
+        "dates": list(row.dates),
+        "job_ids": list(row.job_ids),
+        "mitigation": list(row.mitigation),
+        "notes": [vars(note) for note in row.notes],
+    }
 
 
 def _finding(found: Finding) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from qbench.reporting.pictures import Picture
 from qbench.reporting.sections.accuracy import adversarial_training, attacks, leaderboard
 from qbench.reporting.sections.bounds import lipschitz
 from qbench.reporting.sections.certified import certified
+from qbench.reporting.sections.elsewhere import elsewhere
 from qbench.reporting.sections.flags import flags
 from qbench.reporting.sections.significance import more_robust_than
 from qbench.reporting.sections.transfer import averages, in_full
@@ -39,6 +40,7 @@ def render(board: Board, pictures: Sequence[Picture] = ()) -> str:
         *in_full(board, notes),
         *_pictures(pictures, "transfer"),
         *averages(board, notes),
+        *elsewhere(board, notes),
         *lipschitz(board, notes),
         *_pictures(pictures, "lipschitz"),
         *_pictures(pictures, "training"),

@@ -41,10 +41,14 @@ def summary_table(
 
     board = collect(records, images, preferred_eps, transferred=False)
     notes = Footnotes(board.subject.seeds, plain=True)
-    certified = [] if board.settings else _certified(board, notes)
+    tables = [_attacked(board, notes)] if board.settings else _certified(board, notes)
     parts = []
-    for head, rows in certified or [_attacked(board, notes)]:
+    for head, rows in tables or ([] if board.elsewhere else [_attacked(board, notes)]):
         align = ["left" if name in ("Model", "Radii") else "right" for name in head]
+        parts += ["", tabulate(rows, head, "simple", disable_numparse=True, colalign=align)]
+    if board.elsewhere:
+        head, rows = _elsewhere(board, notes)
+        align = ["left"] * 4 + ["right"] * (len(head) - 4)
         parts += ["", tabulate(rows, head, "simple", disable_numparse=True, colalign=align)]
     parts = parts[1:]
     for lines in (notes.lines(), _missing(board), _flags(board)):
@@ -61,6 +65,25 @@ def _attacked(board: Board, notes: Footnotes) -> Table:
     head += ["Lipschitz"] if board.bounds and not board.several else []
     head += ["Flags"] if flagged else []
     return head, [_line(board, row, notes, flagged) for row in board.rows]
+
+
+def _elsewhere(board: Board, notes: Footnotes) -> Table:
+    """Models on engines that are not exact."""
+    budgets = sorted({eps for row in board.elsewhere for eps in row.worst})
+    head = ["Model", "Engine", "Shots", "Attacks saw", "Clean"]
+    head += [f"Worst ε={eps:g}" for eps in budgets]
+    rows = [
+        [
+            notes.mark(short(row.model, _LONGEST_NAME), row.notes),
+            short(one_line(row.engine), _LONGEST_NAME),
+            DASH if row.shots is None else str(row.shots),
+            row.crafted_on,
+            spread(row.clean),
+            *[spread(row.worst[eps]) if eps in row.worst else DASH for eps in budgets],
+        ]
+        for row in board.elsewhere
+    ]
+    return head, rows
 
 
 def _certified(board: Board, notes: Footnotes) -> list[Table]:
@@ -128,8 +151,7 @@ def _certified_cell(board: Board, row: Row, notes: Footnotes) -> list[str]:
     if proved is None or not _proved(board):
         return []
     score = proved.accuracy[board.rank_eps or 0.0]
-    apart = () if row.apart is None else (row.apart,)
-    return [notes.mark(spread(score), (*score.notes, *apart))]
+    return [notes.mark(spread(score), score.notes)]
 
 
 def _starred(shown: str, notes: Sequence[object]) -> str:

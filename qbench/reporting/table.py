@@ -10,12 +10,12 @@ from qbench.records import Record
 from qbench.reporting.board import Board, Curve, ModelFacts, Row, Setting
 from qbench.reporting.certificates import Certificates
 from qbench.reporting.claims import TO_MARGIN, Bound
+from qbench.reporting.elsewhere import elsewhere
 from qbench.reporting.findings import findings
 from qbench.reporting.matrices import transfer
 from qbench.reporting.outcomes import Distances, Images, Outcomes
 from qbench.reporting.scores import Note, Score
 from qbench.reporting.select import (
-    ATTACKED,
     Answers,
     Question,
     answers,
@@ -53,7 +53,10 @@ def collect(
         StoreError: The records do not belong together, answer a question twice, or disagree with
             their per-image outcomes.
     """
-    check_together(records)
+    away = elsewhere(records, images)
+    if any(map(exact, records)) or not away:
+        records = [record for record in records if exact(record)]
+        check_together(records)
     found = answers(records)
     models = models_of(records)
     seeds = tuple(sorted({record.target.seed for record in records}))
@@ -89,6 +92,7 @@ def collect(
         ),
         curves=tuple(curve for model in models if (curve := _curve(model.name, found)).by_seed),
         comparisons=compare(kept),
+        elsewhere=away,
         diagnosed=len(
             {
                 (record.target.model, record.target.seed)
@@ -153,17 +157,7 @@ def _row(model: ModelFacts, own: Sequence[Record], results: _Results) -> Row:
         notes=_other_notes(own, results.certificates),
         certified=results.certificates.certified(name, seeds),
         probabilistic=results.certificates.probabilistic(name, seeds),
-        apart=_apart(own),
     )
-
-
-def _apart(records: Iterable[Record]) -> Note | None:
-    inexact = [r for r in records if r.task in ATTACKED and r.status == "done" and not exact(r)]
-    if not inexact:
-        return None
-    names = ", ".join(sorted({record.engine.name for record in inexact if record.engine}))
-    seeds = tuple(sorted({record.target.seed for record in inexact}))
-    return Note("apart", f"attacked on {names}; certificates are about exact scores", seeds)
 
 
 def _ranked(rows: Iterable[Row]) -> tuple[Row, ...]:

@@ -11,7 +11,6 @@ from synthetic import CLASSICAL, QUANTUM, Run, bits, board_of, perturbations, ro
 
 from qbench.errors import StoreError
 from qbench.records import EngineRef
-from qbench.reporting import summary_table
 from qbench.reporting.board import Board
 from qbench.reporting.claims import Certified
 from qbench.reporting.figures import certified as figures
@@ -211,16 +210,12 @@ def test_certificates_bound_nothing_that_noise_or_shots_decided(engine: EngineRe
     assert proved(board).images[0].distance == (np.inf,) * 4
     page = page_of(run)
     line, qubit = table_rows(page, "Robust accuracy")[1:]
-    assert (line[5], qubit[5]) == ("**[0.250, 0.250]**", "**0.000**")
-    line, qubit = table_rows(page, "Certified and empirical robustness")[1:3]
-    assert (line[-1], qubit[-1]) == ("[0.250, 0.250]", "≥ 0.250")
-    note = "apart (every seed): attacked on loud; certificates are about exact scores"
-    assert f"1. {note}" in page
-    assert note in summary_table(run.records, run.images)
+    assert line[5] == "**[0.250, 0.250]**"
+    assert qubit[5].startswith("**[0.250, —]**")
+    (away,) = table_rows(page, "Sampled, noisy and on hardware")[1:]
+    assert (away[0], away[-1]) == ("qubit", "0.000")
     intervals = {r["model"]: r["intervals"] for r in json.loads(to_json(board))["rows"]}
-    assert (len(intervals["line"]), intervals["qubit"]) == (1, [])
-    classical, quantum = figures.accuracy(board, "linf").axes
-    assert len(classical.lines) == len(quantum.lines) + 1
+    assert intervals["qubit"][0]["worst_case"] is None
 
 
 def test_a_constant_model_has_no_finite_radius() -> None:

@@ -12,4 +12,27 @@ SPECS = (
         structures=("convnet",),
         source="Szegedy et al. 2014, arXiv:1312.6199, Sec. 4.3",
     ),
+    CertifierSpec(
+        name="spectral-pair",
+        description="gradient norm of the margin of each two classes, window by window",
+        factory="qbench_certificates.convnet.spectral_pair:SpectralPair",
+        structures=("convnet",),
+        source="after Szegedy et al. 2014, arXiv:1312.6199, Sec. 4.3; sum over pairs of windows",
+    ),
+    CertifierSpec(
+        name="convnet-local",
+        description="margin over a bound on its slope within the radius",
+        factory="qbench_certificates.convnet.spectral_pair:LocalSlope",
+        structures=("convnet",),
+        norms=("l2",),
+        source="after Hein and Andriushchenko 2017, arXiv:1705.08475, Theorem 2.1",
+    ),
+    CertifierSpec(
+        name="convnet-linear",
+        description="a plane under every pooled value, slopes optimised",
+        factory="qbench_certificates.convnet.linear:Linear",
+        structures=("convnet",),
+        norms=("linf", "l2"),
+        source="after Zhang et al. 2018, arXiv:1811.00866, and Xu et al. 2021, arXiv:2011.13824",
+    ),
 )

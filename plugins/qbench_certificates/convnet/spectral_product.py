@@ -6,13 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from qbench.errors import Unsupported
 from qbench.interfaces import LipschitzBound
 
-from ..parameters import check_function, float64, outward
-
-_STRUCTURE = "convnet"
-_POOL = 2
+from ..parameters import outward
+from .network import WindowNetwork
 
 
 class SpectralProduct:
@@ -35,21 +32,9 @@ class SpectralProduct:
             Unsupported: The model is not such a network.
             WeightsError: A parameter has a value that is not finite.
         """
-        kernel, bias, weight, offset = float64(
-            model, ("conv.weight", "conv.bias", "linear.weight", "linear.bias"), _STRUCTURE
-        )
-        side = getattr(model, "side", None)
-        if kernel.dim() != 4 or kernel.shape[1] != 1 or not isinstance(side, int):
-            raise Unsupported(
-                f"{type(model).__name__} does not convolve one-channel images of a known side"
-            )
-
-        def scores(x: Tensor) -> Tensor:
-            maps = functional.conv2d(x.view(-1, 1, side, side), kernel, bias).relu()
-            return functional.linear(functional.max_pool2d(maps, _POOL).flatten(1), weight, offset)
-
-        check_function(model, scores, side**2, _STRUCTURE)
-        bound = spectral_norm(convolution_matrix(kernel, side)) * spectral_norm(weight)
+        network = WindowNetwork.read(model)
+        convolution = convolution_matrix(network.kernel, network.side)
+        bound = spectral_norm(convolution) * spectral_norm(network.weight)
         return LipschitzBound(lipschitz=outward(bound), scope="vector")
 
 

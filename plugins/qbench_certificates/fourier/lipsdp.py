@@ -26,20 +26,19 @@ from typing import Any
 
 import cvxpy
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qbench.errors import VerificationError
 from qbench.interfaces import LipschitzBound
 
-from ..parameters import check_function, float64, outward
+from ..parameters import outward
+from .network import SineNetwork
 
 Array = NDArray[np.float64]
 
 cp: Any = cvxpy  # type checkers do not see its functions
 
-_STRUCTURE = "sine-network"
 _SOLVER = "CLARABEL"  # an interior-point method: the same answer on every run
 # The problem is already scaled: the solver's own equilibration makes it fail on uneven weights.
 _SETTINGS = {"max_threads": 1, "equilibrate_enable": False}
@@ -68,14 +67,8 @@ class LipSDP:
             WeightsError: A parameter has a value that is not finite.
             VerificationError: The solver does not converge.
         """
-        names = ("frequencies.weight", "sine.weight", "cosine.weight")
-        w, s, c = float64(model, names, _STRUCTURE)
-
-        def scores(x: Tensor) -> Tensor:
-            z = x @ w.mT
-            return torch.sin(z) @ s.mT + torch.cos(z) @ c.mT
-
-        check_function(model, scores, w.shape[1], _STRUCTURE)
+        network = SineNetwork.read(model)
+        w, s, c = network.w, network.s, network.c
         rows, blocks = units(w.numpy(), s.numpy(), c.numpy(), self.paired)
         # A unit that reads nothing or is not read contributes nothing, with any multiplier.
         used = _norms(rows) * _norms(blocks) > 0

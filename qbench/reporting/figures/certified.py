@@ -41,8 +41,7 @@ def accuracy(board: Board, about: str) -> Figure:
     largest = max(board.certified_budgets(about))
     limit, ticks = _BEYOND * largest, (0.0, largest / 2, largest)
     for axes, (row, proved) in zip(grid, shown, strict=True):
-        dots = attacked and row.apart is None
-        _curves(axes, row, proved, drawn[row.model.name], limit, dots)
+        _curves(axes, row, proved, drawn[row.model.name], limit, attacked)
         axes.set_title(short(row.model.name, 14), loc="left", fontsize=8.0)
         axes.set_ylim(-0.02, 1.02)
         axes.set_xlim(0, limit)
@@ -50,7 +49,7 @@ def accuracy(board: Board, about: str) -> Figure:
         if attacked and board.rank_eps is not None:
             axes.axvline(board.rank_eps, color="#bdbdbd", linewidth=0.8, linestyle=":")
             ends = proved.accuracy.get(board.rank_eps, Score()).mean, row.worst.mean
-            if dots and None not in ends:
+            if None not in ends:
                 words = "{:.2f}–{:.2f}".format(*ends)
                 axes.set_title(words, loc="right", fontsize=6.5, color="#595959")
     figure.supxlabel(f"perturbation budget ε ({norm(about)})", fontsize=8.0)

@@ -64,7 +64,7 @@ def _accuracies(board: Board, row: Row, notes: Footnotes) -> list[str]:
     for scores, ranks in ((ranking, True), (plain, not board.several)):
         for score, eps in scores:
             shown, why = spread(score), score.notes
-            if ranks and proved is not None and row.apart is None:
+            if ranks and proved is not None:
                 lower = proved.accuracy.get(eps, Score())
                 shown, why = interval(lower, score), (*score.notes, *lower.notes)
             cells.append(notes.mark(bold(shown, ranks and eps == board.rank_eps), why))

@@ -81,7 +81,6 @@ def _intervals(board: Board, name: str, notes: Footnotes) -> str:
         if proved is None:
             continue
         why = {note for score in proved.accuracy.values() for note in score.notes}
-        why |= {row.apart} if row.apart is not None else set()
         cells = [_interval(row, proved, eps, attacked) for eps in budgets]
         model = notes.mark(escape(row.model.name), sorted(why))
         rows.append([model, mean(row.clean), *cells])
@@ -91,7 +90,7 @@ def _intervals(board: Board, name: str, notes: Footnotes) -> str:
 
 def _interval(row: Row, proved: Certified, eps: float, attacked: bool) -> str:
     lower = proved.accuracy[eps]
-    if attacked and row.apart is None and eps in row.worst_at:
+    if attacked and eps in row.worst_at:
         return interval(lower, row.worst_at[eps], spreads=False)
     return DASH if lower.mean is None else f"≥ {mean(lower)}"
 

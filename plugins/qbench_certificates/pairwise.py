@@ -1,0 +1,96 @@
+"""Certificates that decide one budget and one pair of classes at a time: the search for radii."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .radii import slack
+from .region import Region
+
+_BETWEEN = 8  # radii tried from one reported budget to the next
+
+
+@dataclass(frozen=True)
+class Questions:
+    """m questions: is the margin of `label` over `other` positive within `radius` of an image?
+
+    Args:
+        image: Which image, (m,).
+        label, other: The two classes, (m,).
+        radius: (m,) float64.
+        least: What the margin must exceed to count as positive, (m,).
+    """
+
+    image: Tensor
+    label: Tensor
+    other: Tensor
+    radius: Tensor
+    least: Tensor
+
+    def __getitem__(self, index: Tensor) -> Questions:
+        """The questions at `index`."""
+        return Questions(
+            self.image[index],
+            self.label[index],
+            self.other[index],
+            self.radius[index],
+            self.least[index],
+        )
+
+    def shared(self, region: Region, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """`region.interval(rows)`, computed once for neighbouring questions about one image."""
+        _, index, count = torch.unique_consecutive(
+            self.image, return_inverse=True, return_counts=True
+        )
+        below, above = region[count.cumsum(0) - count].interval(rows)
+        return below[index], above[index]
+
+
+def rungs(eps: tuple[float, ...]) -> Tensor:
+    """0, the budgets, and seven radii between each and the one before, ascending."""
+    ladder = [0.0]
+    for budget in eps:
+        start = ladder[-1]
+        ladder += [start + (budget - start) * step / _BETWEEN for step in range(1, _BETWEEN)]
+        ladder.append(budget)
+    return torch.tensor(ladder, dtype=torch.float64)
+
+
+def largest_rungs(
+    scores: Tensor, y: Tensor, eps: tuple[float, ...], proves: Callable[[Questions], Tensor]
+) -> Tensor:
+    """The largest rung proved for each image, (n,), by bisection; 0 where there is none.
+
+    Args:
+        scores: Of the clean images in float64, (n, classes).
+        y: Labels (n,).
+        eps: The budgets that are reported, which are rungs.
+        proves: From questions to whether each is answered by a proof, (m,). It may leave
+            questions about an image open once one of them is.
+    """
+    ladder, least = rungs(eps), slack(scores)
+    others = torch.arange(scores.shape[1] - 1).expand(len(y), -1)
+    others = others + (others >= y[:, None])
+    margin = scores.gather(1, y[:, None]) - scores.gather(1, others)
+    low = torch.zeros(len(y), dtype=torch.long)
+    high = torch.full_like(low, len(ladder))
+    high[~(margin.amin(1) > least)] = 1
+    while bool((high - low > 1).any()):
+        middle = (low + high) // 2
+        image = (high - low > 1).nonzero()[:, 0]
+        each = image.repeat_interleave(others.shape[1])
+        questions = Questions(
+            image=each,
+            label=y[each],
+            other=others[image].flatten(),
+            radius=ladder[middle[each]],
+            least=least[each],
+        )
+        proved = proves(questions).view(len(image), -1).all(1)
+        low[image[proved]] = middle[image[proved]]
+        high[image[~proved]] = middle[image[~proved]]
+    return ladder[low]
