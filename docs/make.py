@@ -31,6 +31,9 @@ def command_line() -> str:
     for name, command in sorted(cli.commands.items()):
         inner = click.Context(command, context, info_name=name, max_content_width=100)
         parts.append(f"## qbench {name}\n\n```text\n{command.get_help(inner)}\n```\n")
+        for part, one in getattr(command, "commands", {}).items():
+            within = click.Context(one, inner, info_name=part, max_content_width=100)
+            parts.append(f"### qbench {name} {part}\n\n```text\n{one.get_help(within)}\n```\n")
     return "\n".join(parts)
 
 

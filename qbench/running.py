@@ -94,7 +94,7 @@ def _outcome(place: Workplace, result: Result, seconds: float) -> Outcome:
         metrics=result.metrics,
         flags=list(result.flags),
         cost=Cost(wall_s=round(seconds, 4), forward=result.forward, gradient=result.gradient),
-        environment=environment(),
+        environment=environment(engines=task.engine is not None),
         images=images,
         artifact=artifact,
     )

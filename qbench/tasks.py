@@ -19,6 +19,7 @@ from qbench.specs import Norm
 
 TIME_LIMIT_S = 600.0
 _PACKAGES = ("qbench-robustness", "torch", "numpy", "numba", "cvxpy")
+_ENGINES = ("pennylane", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")  # where they are installed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +101,11 @@ def select(dataset: Dataset, selection: Selection, limit: int | None) -> Split:
     return Split(split.x[order], split.y[order])
 
 
-@lru_cache(maxsize=1)
-def environment() -> dict[str, str]:
-    """Versions of the packages that matter to a result."""
+@lru_cache(maxsize=2)
+def environment(engines: bool = False) -> dict[str, str]:
+    """Versions of the packages that matter to a result, with those of other engines or without."""
     versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *(_ENGINES if engines else ())):
         try:
             versions[package] = version(package)
         except PackageNotFoundError:

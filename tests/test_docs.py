@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from qbench import hookspecs
@@ -50,7 +51,10 @@ def test_commands_shown_exist_with_their_options():
             words = shlex.split(line)
             if words[1] not in cli.commands:
                 continue
-            options = {flag for p in cli.commands[words[1]].params for flag in p.opts}
+            command = cli.commands[words[1]]
+            if isinstance(command, click.Group):
+                command = command.commands[words[2]] if len(words) > 2 else command
+            options = {flag for p in command.params for flag in p.opts}
             for word in words[2:]:
                 if word.startswith("--"):
                     assert word in options | {"--help"}, f"{page.name}: {line}"

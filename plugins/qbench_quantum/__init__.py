@@ -56,7 +56,7 @@ def qbench_models() -> Iterable[ModelSpec]:
     )
     yield ModelSpec(
         name="reup-cert",
-        description="data re-uploading as reup, trained for certificates: grouped bound, 100 epochs",
+        description="data re-uploading as reup, trained for certificates, 100 epochs",
         factory="qbench_quantum.models:ReUpload",
         params={"penalty": "grouped"},
         family="quantum",

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from qbench.cli import bench, certify, leaderboard, listing, run, sheet, train
+from qbench.cli import bench, certify, hardware, leaderboard, listing, run, sheet, train
 from qbench.errors import QbenchError
 
 
@@ -37,6 +37,7 @@ def cli(debug: bool) -> None:
 for _command in (
     run.run,
     certify.certify,
+    hardware.hardware,
     leaderboard.leaderboard,
     train.train,
     listing.models,

@@ -56,12 +56,18 @@ def elsewhere(records: Sequence[Record], images: Images) -> tuple[EngineRow, ...
     """
     inexact = [r for r in records if not exact(r) and r.task == "robust-accuracy" and r.attack]
     rows = [_row(group, images) for _, group in grouped(inexact, _key)]
-    return tuple(sorted(rows, key=lambda row: (row.model, row.engine, row.shots or 0, row.images)))
+    return tuple(
+        sorted(
+            rows,
+            key=lambda row: (row.model, row.engine, row.shots or 0, row.images, row.mitigation),
+        )
+    )
 
 
-def _key(record: Record) -> tuple[str, str, int | None, str, int]:
+def _key(record: Record) -> tuple[object, ...]:
     engine = _engine(record)
-    where = engine.name, engine.shots, engine.crafted_on
+    mitigation = tuple(sorted(engine.mitigation.items()))
+    where = engine.name, engine.shots, engine.crafted_on, mitigation
     return (record.target.model, *where, record.dataset.n)
 
 
@@ -91,7 +97,10 @@ def _row(group: Sequence[Record], images: Images) -> EngineRow:
         dates=_distinct(e.date and e.date[:10] for e in engines),
         job_ids=_distinct(job for e in engines for job in e.job_ids),
         mitigation=_distinct(
-            f"{name} {value}" for e in engines for name, value in e.mitigation.items()
+            name if value is True else f"{name} {value}"
+            for e in engines
+            for name, value in e.mitigation.items()
+            if value is not False
         ),
         notes=gather_notes(
             (r.status, f"{r.attack.label}: {r.reason or 'no reason'}", r.target.seed)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from qbench.records import Record
 from qbench.reporting.board import Board, Setting
 from qbench.reporting.outcomes import Images
-from qbench.reporting.select import Question, answers
+from qbench.reporting.select import Question, answers, exact
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def choose(board: Board, records: Sequence[Record], images: Images, attack: str)
 def _kept(
     board: Board, records: Sequence[Record], images: Images, setting: Setting
 ) -> dict[str, tuple[int, Mapping[str, NDArray[Any]]]]:
-    found = answers(records)
+    found = answers(record for record in records if exact(record))
     kept = {}
     for model in board.models:
         question = Question("robust-accuracy", model.name, None, setting.attack, setting.eps, None)

@@ -75,7 +75,7 @@ def _elsewhere(board: Board, notes: Footnotes) -> Table:
     rows = [
         [
             notes.mark(short(row.model, _LONGEST_NAME), row.notes),
-            short(one_line(row.engine), _LONGEST_NAME),
+            short(one_line(", ".join([row.engine, *row.mitigation])), 2 * _LONGEST_NAME),
             DASH if row.shots is None else str(row.shots),
             row.crafted_on,
             spread(row.clean),

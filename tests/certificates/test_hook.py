@@ -21,6 +21,7 @@ SMALL = {
     "sine-network": {"features": 8, "neurons": 4},
     "amplitude-circuit": {"qubits": 4, "layers": 2},
     "reupload-circuit": {"qubits": 4, "layers": 2, "features": 8},
+    "split-reupload-circuit": {"qubits": 4, "layers": 1, "features": 8},
 }
 MODELS = {
     spec.structure: spec
@@ -59,7 +60,7 @@ def test_a_certifier_covers_its_structures_and_no_other(name: str, structure: st
     spec, model = SPECS[name], MODELS[structure]
     certifier = spec.resolve()(**spec.params)
     torch.manual_seed(0)
-    network = model.resolve()(**model.params, **SMALL[structure])
+    network = model.resolve()(**{**model.params, **SMALL[structure]})
     features = 16 if structure == "amplitude-circuit" else {"convnet": 64}.get(structure, 8)
     x = torch.rand(6, features, generator=torch.Generator().manual_seed(1))
     y = network(x).argmax(1)

@@ -70,7 +70,7 @@ def test_the_page_carries_device_date_shots_and_jobs() -> None:
     head, hardware, shots = table_rows(page, "Sampled, noisy and on hardware")
     assert dict(zip(head, hardware, strict=True))["Shots"] == "64"
     assert dict(zip(head, shots, strict=True))["Engine"] == "statevector"
-    for part in ("2026-01-02", "2026-01-03", "job2", "twirling True"):
+    for part in ("2026-01-02", "2026-01-03", "job2", "twirling"):
         assert part in page
     assert "job<1>" not in page  # escaped
     rows = json.loads(to_json(board))["elsewhere"]

@@ -22,7 +22,7 @@ def elsewhere(board: Board, notes: Footnotes) -> list[str]:
         line = [
             notes.mark(escape(row.model), row.notes),
             row.kind,
-            escape(row.engine),
+            escape(", ".join([row.engine, *row.mitigation])),
             DASH if row.shots is None else str(row.shots),
             "the exact twin" if row.crafted_on == "twin" else "the engine",
             str(row.images),

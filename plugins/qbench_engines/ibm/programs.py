@@ -1,0 +1,97 @@
+"""Circuits for a device as bytes (QPY), and the values of their parameters."""
+
+from __future__ import annotations
+
+import io
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit, qpy
+from qiskit.circuit import ParameterVector
+
+from qbench.circuits.circuit import Circuit
+from qbench.hardware.interface import Program
+from qbench_engines import host
+from qbench_engines.compiling import compiled, estimated_success
+from qbench_engines.mottonen import ry_angles
+from qbench_engines.qiskit_circuits import AMPLITUDES, ANGLES
+
+REGISTER = "c"
+PREPARED = "prepared"
+_PACKAGES = ("qiskit", "qiskit-ibm-runtime", "qiskit-aer")
+
+
+def compile_for(circuit: Circuit, amplitudes: bool, backend: Any) -> Program:
+    """The measured circuit on the device's best qubits, of several layouts the one with the
+    highest estimated success."""
+    return described(compiled(circuit, amplitudes, backend), backend)
+
+
+def readout_for(program: Program, backend: Any) -> tuple[Program, NDArray[np.float64]]:
+    """Circuits that prepare each outcome on the qubits that a program measures, and their values.
+
+    SX RZ(t) SX flips a qubit at t = 0 and leaves it at t = π, up to phases, so that one circuit
+    prepares all outcomes in a device's own gates.
+    """
+    source = loaded(program)
+    reads = {
+        source.find_bit(gate.clbits[0]).index: source.find_bit(gate.qubits[0]).index
+        for gate in source.data
+        if gate.operation.name == "measure"
+    }
+    turns = ParameterVector(PREPARED, len(reads))
+    prepared = QuantumCircuit(source.num_qubits, len(reads))
+    for bit, qubit in sorted(reads.items()):
+        prepared.sx(qubit)
+        prepared.rz(turns[bit], qubit)
+        prepared.sx(qubit)
+    prepared.barrier(*reads.values())
+    for bit, qubit in sorted(reads.items()):
+        prepared.measure(qubit, bit)
+    m = len(reads)
+    bits = (np.arange(2**m)[:, None] >> np.arange(m - 1, -1, -1)) & 1
+    return described(prepared, backend), np.where(bits == 1, 0.0, np.pi)
+
+
+def described(isa: QuantumCircuit, backend: Any) -> Program:
+    """A device's circuit as a program."""
+    isa.global_phase = 0  # never seen
+    buffer = io.BytesIO()
+    qpy.dump(isa, buffer)
+    properties = getattr(backend, "properties", lambda: None)()
+    reads = [gate for gate in isa.data if gate.operation.name == "measure"]
+    order = sorted(reads, key=lambda gate: isa.find_bit(gate.clbits[0]).index)
+    used = {isa.find_bit(qubit).index for gate in isa.data for qubit in gate.qubits}
+    about = {
+        "device": backend.name,
+        "calibrated": properties.last_update_date.isoformat() if properties else None,
+        "qubits": sorted(used),
+        "measured": [isa.find_bit(gate.qubits[0]).index for gate in order],
+        "parameters": isa.num_parameters,
+        "two_qubit_gates": isa.num_nonlocal_gates(),
+        "depth": isa.depth(lambda gate: gate.operation.name not in ("rz", "barrier")),
+        "duration_s": isa.estimate_duration(backend.target, unit="s"),
+        "estimated_success": estimated_success(isa, backend.target),
+        "versions": {package: version(package) for package in _PACKAGES},
+    }
+    return Program(buffer.getvalue(), 2 ** len(reads), about)
+
+
+def loaded(program: Program) -> QuantumCircuit:
+    """The circuit of a program."""
+    (circuit,) = qpy.load(io.BytesIO(program.content))
+    return circuit
+
+
+def values_of(program: Program, inputs: host.Inputs) -> NDArray[np.float64]:
+    """Parameter values (batch, parameters) in the order of the circuit's parameters."""
+    sources = {ANGLES: inputs.angles}
+    if inputs.state is not None:
+        sources[AMPLITUDES] = ry_angles(inputs.state)
+    parameters = loaded(program).parameters
+    columns = [
+        np.broadcast_to(sources[p.vector.name][:, p.index], inputs.batch) for p in parameters
+    ]
+    return np.stack(columns, 1) if columns else np.empty((inputs.batch, 0))

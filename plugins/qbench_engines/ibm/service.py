@@ -1,0 +1,109 @@
+"""The only place that talks to IBM: connect, devices, submit, find, ask, fetch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from qiskit_ibm_runtime import Batch, QiskitRuntimeService, SamplerV2
+
+from qbench.errors import UnknownNameError
+from qbench.hardware.interface import JobState, ServiceError, State
+from qbench_engines.ibm.messages import scrubbed, translated
+
+_STATES: dict[str, State] = {
+    "INITIALIZING": "queued",
+    "QUEUED": "queued",
+    "RUNNING": "running",
+    "DONE": "done",
+    "ERROR": "failed",
+    "CANCELLED": "failed",
+}
+
+
+class Service:
+    """IBM Quantum with the account that Qiskit finds: QISKIT_IBM_TOKEN, or the saved one.
+
+    Args:
+        device: Name of the device; the connection is made when it is first needed.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+        self._service: Any = None
+        self._backend: Any = None
+        self._batch: Any = None
+
+    @property
+    def backend(self) -> Any:
+        """The device.
+
+        Raises:
+            UnknownNameError: The account has none of this name; names the nearest ones.
+            ServiceError: The service refuses or cannot be reached.
+        """
+        if self._backend is None:
+            with translated(f"open {self.device}"):
+                self._service = QiskitRuntimeService()
+                found = self._service.backends(self.device)
+                names = [] if found else [other.name for other in self._service.backends()]
+            if not found and not names:
+                raise ServiceError(
+                    f"cannot open {self.device}: the account's instance lists no devices at all; "
+                    "check QISKIT_IBM_INSTANCE or the saved instance, and the network"
+                )
+            if not found:
+                raise UnknownNameError("IBM device", self.device, names)
+            self._backend = found[0]
+        return self._backend
+
+    def submit(self, pubs: list[Any], shots: int, tag: str, options: dict[str, Any]) -> str:
+        """Hand a Sampler job in under a tag, inside this process's batch; returns its id."""
+        backend = self.backend
+        with translated("submit a job"):
+            if self._batch is None:
+                self._batch = Batch(backend=backend)
+            sampler = SamplerV2(mode=self._batch, options=options)
+            sampler.options.environment.job_tags = [tag]
+            return str(sampler.run(pubs, shots=shots).job_id())
+
+    def find(self, tag: str) -> list[str]:
+        """Ids of the jobs under a tag, the oldest first."""
+        _ = self.backend  # the instance with this device is the one that has its jobs
+        with translated("look for jobs"):
+            found = self._service.jobs(job_tags=[tag], limit=None, descending=False)
+            return [str(job.job_id()) for job in found]
+
+    def state(self, job_id: str) -> JobState:
+        """Where a job stands."""
+        job = self._job(job_id)
+        with translated(f"ask for job {job_id}"):
+            state = _STATES.get(str(job.status()), "queued")
+            reason = None
+            if state == "failed":
+                told = job.error_message()
+                reason = scrubbed(str(told or "it was cancelled"))
+        return JobState(state, reason)
+
+    def result(self, job_id: str) -> tuple[Any, str | None, float | None]:
+        """The Sampler's result of a job, when it finished (ISO 8601), and the QPU seconds used."""
+        job = self._job(job_id)
+        with translated(f"fetch job {job_id}"):
+            result, metrics = job.result(), job.metrics()
+        usage = metrics.get("usage") or {}
+        times = metrics.get("timestamps") or {}
+        return result, times.get("finished"), usage.get("quantum_seconds")
+
+    def close(self) -> None:
+        """Close the batch; its jobs run on. A batch that cannot be closed closes by itself."""
+        if self._batch is not None:
+            batch, self._batch = self._batch, None
+            try:
+                with translated("close the batch"):
+                    batch.close()
+            except ServiceError:
+                pass
+
+    def _job(self, job_id: str) -> Any:
+        _ = self.backend
+        with translated(f"ask for job {job_id}"):
+            return self._service.job(job_id)

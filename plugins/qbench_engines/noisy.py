@@ -1,0 +1,170 @@
+"""The `aer:DEVICE` engines: what an IBM device's gate and readout errors leave of the scores.
+
+Exact probabilities of the noisy circuit: its density matrix is evolved on the qubits it uses, with
+Aer's model of the device (depolarising and thermal relaxation errors of every gate), and the
+readout errors of the measured qubits are applied to the outcome.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.transpiler import Target
+from qiskit_aer import AerSimulator
+from qiskit_aer.noise import NoiseModel
+from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
+from torch import Tensor
+
+from qbench.circuits.circuit import Circuit
+from qbench_engines import host
+from qbench_engines.aer import REASON, run
+from qbench_engines.backends import check_size, fake_backend, short_name
+from qbench_engines.compiling import compiled
+from qbench_engines.progress import shown
+from qbench_engines.qiskit_circuits import bind
+
+
+class NoisyAerEngine:
+    """The transpiled circuit under the noise of a fake backend; exact but for the noise model.
+
+    Args:
+        device: Short name of a fake backend, e.g. `marrakesh`.
+
+    Raises:
+        UnknownNameError: There is none of that name.
+    """
+
+    exact = False
+    differentiable = False
+
+    def __init__(self, device: str) -> None:
+        self.device = short_name(device)
+        self.name = f"aer:{self.device}"
+        self._backend = fake_backend(self.device)
+
+    def probabilities(
+        self, circuit: Circuit, angles: Tensor, state: Tensor | None = None
+    ) -> Tensor:
+        """Distribution over the measured wires; arguments as in `qbench.interfaces.Engine`.
+
+        Raises:
+            Unsupported: A gradient is asked for.
+            UsageError: Arguments do not fit the circuit, or it has more qubits than the device.
+        """
+        host.refuse_gradients(self.name, REASON, angles, state)
+        check_size(self.name, self._backend, circuit.qubits)
+        inputs = host.read(self.name, circuit, angles, state)
+        rows = [
+            _outcome(circuit, self.device, *inputs.row(index).content)
+            for index in shown(range(inputs.batch), self.name)
+        ]
+        found = np.stack(rows) if rows else np.empty((0, 2 ** len(circuit.measured)))
+        return host.write(found, angles)
+
+
+@lru_cache(maxsize=4096)
+def _outcome(
+    circuit: Circuit, device: str, angles: bytes, state: bytes | None
+) -> NDArray[np.float64]:
+    """One circuit's noisy distribution (2^m,), computed once: shots are drawn of it many times."""
+    inputs = host.Inputs.of(angles, state)
+    noisy = noisy_circuit(circuit, state is not None, device)
+    (gates,) = run(noisy.simulator, bind(noisy.program, inputs), noisy.measured, 1)
+    return np.asarray(gates @ noisy.readout)
+
+
+@dataclass(frozen=True)
+class NoisyCircuit:
+    """A transpiled circuit on as many qubits as it uses, and their noise.
+
+    Args:
+        program: The circuit without its measurements, on qubits 0..k-1.
+        qubits: The device's qubits that these stand for.
+        measured: The qubits read out, in the order of the circuit's measured wires.
+        readout: Row-stochastic (2^m, 2^m): probability of reading column given the row's outcome.
+        simulator: Aer with the noise of the gates.
+        metadata: Of `compiling.compiled`.
+    """
+
+    program: QuantumCircuit
+    qubits: tuple[int, ...]
+    measured: tuple[int, ...]
+    readout: NDArray[np.float64]
+    simulator: AerSimulator
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@cache
+def noisy_circuit(circuit: Circuit, amplitudes: bool, device: str) -> NoisyCircuit:
+    """A circuit with the noise of a fake backend, made once a process."""
+    backend = fake_backend(device)
+    full = compiled(circuit, amplitudes, backend)
+    used = {full.find_bit(qubit).index for gate in full.data for qubit in gate.qubits}
+    qubits = tuple(sorted(used))
+    program, reads = QuantumCircuit(len(qubits)), {}
+    for gate in full.data:
+        places = [qubits.index(full.find_bit(qubit).index) for qubit in gate.qubits]
+        if gate.operation.name == "measure":
+            reads[full.find_bit(gate.clbits[0]).index] = places[0]
+        elif gate.operation.name != "barrier":
+            program.append(gate.operation, places)
+    target = restricted(backend.target, qubits)
+    measured = tuple(reads[bit] for bit in range(len(reads)))
+    return NoisyCircuit(
+        program=program,
+        qubits=qubits,
+        measured=measured,
+        readout=_readout(target, measured),
+        simulator=AerSimulator(method="density_matrix", noise_model=_gate_noise(target)),
+        metadata=full.metadata,
+    )
+
+
+def restricted(target: Target, qubits: tuple[int, ...]) -> Target:
+    """A device's target on some of its qubits, renumbered in the order given.
+
+    Aer takes seconds to model 156 qubits, and a fraction of one for the eight that matter.
+    """
+    place = {qubit: index for index, qubit in enumerate(qubits)}
+    properties = target.qubit_properties
+    small = Target(
+        num_qubits=len(qubits),
+        dt=target.dt,
+        qubit_properties=properties and [properties[qubit] for qubit in qubits],
+    )
+    for name in target.operation_names:
+        kept = {
+            tuple(place[qubit] for qubit in where): found
+            for where, found in (target[name] or {}).items()
+            if where is not None and place.keys() >= set(where)
+        }
+        if kept:
+            small.add_instruction(target.operation_from_name(name), kept, name=name)
+    return small
+
+
+def _gate_noise(target: Target) -> NoiseModel:
+    noise = NoiseModel(basis_gates=list(target.operation_names))
+    for name, qubits, error in basic_device_gate_errors(target=target):
+        noise.add_quantum_error(error, name, qubits, warnings=False)
+    return noise
+
+
+def _readout(target: Target, measured: tuple[int, ...]) -> NDArray[np.float64]:
+    """Readout errors of independent qubits as one matrix, the first qubit as the highest bit."""
+    errors = dict(_single(target))
+    matrix: NDArray[Any] = np.ones((1, 1))
+    for qubit in measured:
+        matrix = np.kron(matrix, errors.get(qubit, np.eye(2)))
+    return matrix
+
+
+def _single(target: Target) -> Iterator[tuple[int, NDArray[np.float64]]]:
+    for (qubit,), error in basic_device_readout_errors(target=target):
+        yield qubit, np.asarray(error.probabilities, np.float64)

@@ -1,0 +1,31 @@
+"""Sends every HTTPS connection of `requests` to a port of this machine, and never sleeps."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlparse
+
+import requests
+import urllib3
+
+from qbench.hardware import desk
+from qbench_engines.ibm.engine import IbmEngine
+
+
+def redirect(patch: Any, port: int) -> None:
+    """Redirect and hurry, with `patch(target, name, value)` such as `monkeypatch.setattr`."""
+    send = requests.adapters.HTTPAdapter.send
+
+    def sent(self: Any, request: Any, **options: Any) -> Any:
+        request.headers["Host"] = urlparse(request.url).hostname
+        return send(self, request, **options)
+
+    def connected(*_: object, **__: object) -> Any:
+        return urllib3.HTTPConnectionPool("127.0.0.1", port)
+
+    patch(requests.adapters.HTTPAdapter, "send", sent)
+    patch(requests.adapters.HTTPAdapter, "get_connection_with_tls_context", connected)
+    patch(urllib3.util.retry.Retry, "sleep", lambda *_: None)
+    patch(desk, "FIRST_PAUSE_S", 0.001)
+    patch(IbmEngine, "poll_s", 0.01)
+    patch(IbmEngine, "settle_s", 0.0)
