@@ -1,0 +1,81 @@
+"""`circuit-fidelity`: no state as near as the perturbed one can be loses the margin."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from qbench.circuits.circuit import z_signs
+from qbench.circuits.statevector import StatevectorEngine
+from qbench.interfaces import Radii
+from qbench.specs import Perturbations
+
+from ..radii import largest_radius, slack
+from .gates import read_gates
+from .region import region, total_turn
+
+
+def angle_to_break(plus: Tensor, minus: Tensor, margin: Tensor) -> Tensor:
+    """Bures angle within which every state keeps ⟨Z_y − Z_c⟩ above `margin`; 0 where none does.
+
+    Z_y − Z_c has the eigenvalues 2, 0 and −2. Of the states with ⟨Z_y − Z_c⟩ = 0, the nearest to
+    one of weights p₊, p₀, p₋ has equal weights on ±2: their largest overlap squared is
+    p₀ + (√p₊ + √p₋)²/2 = 1 − (√p₊ − √p₋)²/2. So the angle to the first broken state is
+    arcsin((√p₊ − √p₋)/√2), exactly; a state of the given small margin is within arcsin(√margin/2)
+    of a broken one.
+
+    Args:
+        plus, minus: Weights p₊ and p₋ of the state on the eigenspaces of 2 and −2.
+        margin: At least 0.
+    """
+    free = (plus.clamp(min=0).sqrt() - minus.clamp(min=0).sqrt()).clamp(min=0) / 2**0.5
+    paid = (margin.sqrt() / 2).clamp(max=1)
+    return (free.clamp(max=1).asin() - paid.asin()).clamp(min=0)
+
+
+class CircuitFidelity:
+    """Proves a radius when the state cannot turn as far as the nearest state that is misclassified.
+
+    A gate of angular speeds (φ, θ, ω) turns the state by at most ½√(θ² + (|φ| + |ω|)²) in Bures
+    angle; over all gates that is at most ½Σ_k a_k |δ_k|. In ℓ∞ the angle is counted from the centre
+    of what the box leaves of the cube. The nearest misclassified state is exact (`angle_to_break`).
+
+    Source: compare Weber et al. 2021 (npj Quantum Information 7, 76), which knows the scores of the
+    state but not the state.
+    """
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        perturbations: Perturbations,
+        generator: torch.Generator,
+    ) -> Radii:
+        """Radii up to the largest budget.
+
+        Raises:
+            Unsupported: The model is not a re-uploading circuit.
+            WeightsError: A parameter has a value that is not finite.
+        """
+        gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
+        signs = torch.as_tensor(z_signs(len(gates.circuit.measured))).mT  # of Z, (m, 2^m)
+
+        def proves(eps: Tensor) -> Tensor:
+            inside = region(x, eps, perturbations)
+            weights = StatevectorEngine().probabilities(gates.circuit, gates.angles(inside.centre))
+            needed = slack(weights @ signs.mT)
+            turn, safe = total_turn(gates, inside) / 2, torch.full_like(eps, torch.inf)
+            for other in range(len(signs)):
+                difference = signs[y] - signs[other]
+                plus, minus = (
+                    (weights * (difference > 0)).sum(1),
+                    (weights * (difference < 0)).sum(1),
+                )
+                angle = angle_to_break(plus, minus, needed)
+                safe = torch.where(y == other, safe, torch.minimum(safe, angle))
+            return turn < safe
+
+        limit = torch.full((len(x),), max(perturbations.eps), dtype=torch.float64)
+        radius = largest_radius(proves, limit)
+        return Radii(torch.where(proves(torch.zeros_like(limit)), radius, 0.0))
