@@ -1,8 +1,9 @@
 """Writes the generated parts of the documentation: `docs/cli.md` and the README's leaderboard.
 
 Run from the project's root: `python docs/make.py`. The tests fail when its output is out of date.
-With `--attacks RUN_FOLDER...` it writes the tables of `docs/attacks.md` instead, one block a run:
-they hold times, and so belong to those runs.
+With `--attacks RUN_FOLDER...` it writes the tables of `docs/attacks.md` instead, one block a run,
+and with `--certificates RUN_FOLDER` that of `docs/certificates.md`: they hold times, and so belong
+to those runs.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from pathlib import Path
 import click
 
 from qbench.cli import cli
-from qbench.reporting import attack_costs
+from qbench.reporting import attack_costs, certificate_costs
 from qbench.store import Store
 
 ROOT = Path(__file__).parents[1]
-COSTS = re.compile(r"(<!-- costs -->\n).*?(<!-- /costs -->)", re.DOTALL)
-BLOCK = re.compile(r"(<!-- leaderboard -->\n).*?(<!-- /leaderboard -->)", re.DOTALL)
+
+
+def block(name: str) -> re.Pattern[str]:
+    """What stands between the markers of a generated block."""
+    return re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
 
 
 def command_line() -> str:
@@ -43,7 +47,7 @@ def readme() -> str:
     table = page[page.index("|   Rank") :].split("\n\n")[0]
     table = re.sub(r" <sup>[\d, ]+</sup>", "", table)
     text = (ROOT / "README.md").read_text()
-    return BLOCK.sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
+    return block("leaderboard").sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
 
 
 def attacks(runs: Sequence[Path]) -> dict[Path, str]:
@@ -51,8 +55,18 @@ def attacks(runs: Sequence[Path]) -> dict[Path, str]:
     path = ROOT / "docs" / "attacks.md"
     costs = iter([attack_costs(Store(run).records()) for run in runs])
     return {
-        path: COSTS.sub(lambda match: f"{match[1]}\n{next(costs)}\n{match[2]}", path.read_text())
+        path: block("costs").sub(
+            lambda match: f"{match[1]}\n{next(costs)}\n{match[2]}", path.read_text()
+        )
     }
+
+
+def certificates(runs: Sequence[Path]) -> dict[Path, str]:
+    """`docs/certificates.md` with what every certifier proved in a run, and how long it took."""
+    path, store = ROOT / "docs" / "certificates.md", Store(runs[0])
+    costs = certificate_costs(store.records(), store.images)
+    text = block("certificates").sub(lambda m: f"{m[1]}\n{costs}\n{m[2]}", path.read_text())
+    return {path: text}
 
 
 def pages() -> dict[Path, str]:
@@ -60,9 +74,11 @@ def pages() -> dict[Path, str]:
     return {ROOT / "docs" / "cli.md": command_line(), ROOT / "README.md": readme()}
 
 
+MAKERS = {"--attacks": attacks, "--certificates": certificates}
+
 if __name__ == "__main__":
-    from_run = sys.argv[1:2] == ["--attacks"]
-    runs = [Path(argument) for argument in sys.argv[2:]]
-    for path, content in (attacks(runs) if from_run else pages()).items():
+    maker = MAKERS.get(sys.argv[1]) if sys.argv[1:] else None
+    made = maker([Path(argument) for argument in sys.argv[2:]]) if maker else pages()
+    for path, content in made.items():
         path.write_text(content)
         print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from qbench.registry import load_registry
 from qbench.zoo import SHIPPED
 
 HEAVY = ("torch", "numba", "matplotlib", "cvxpy", "scipy")
@@ -49,13 +50,64 @@ def test_a_dry_run_prints_the_cost_and_does_nothing(qbench_cli, tmp_path):
     result = qbench_cli("run", "--models", "all", "--attacks", "pgd,fgsm", "--dry-run", "--json")
     assert result.returncode == 0, result.stderr
     plan = {row["task"]: row for row in json.loads(result.stdout)["plan"]}
-    assert plan["training"]["tasks"] == 13 * 5
-    assert plan["robust-accuracy"]["tasks"] == 13 * 5 * 2 * 3
-    assert plan["transfer-accuracy"]["tasks"] == 13 * 12 * 5 * 2
+    n = len(load_registry(()).all("model"))
+    assert plan["training"]["tasks"] == n * 5
+    assert plan["robust-accuracy"]["tasks"] == n * 5 * 2 * 3
+    assert plan["transfer-accuracy"]["tasks"] == n * (n - 1) * 5 * 2
+    assert plan["certification"]["tasks"] > n * 5
     # PGD: 40 gradients an image, FGSM: 1
-    assert plan["robust-accuracy"]["images differentiated"] == 13 * 5 * 3 * 200 * 41
+    assert plan["robust-accuracy"]["images differentiated"] == n * 5 * 3 * 200 * 41
     assert list(tmp_path.iterdir()) == []
     assert "training" in qbench_cli("run", "--dry-run", "--limit", "3").stdout
+
+
+def test_certificates_join_the_attacks_of_a_run(qbench_cli, tmp_path):
+    small = ("--models", "fourier", "--seeds", "0", "--limit", "6", "--jobs", "1", "--out", "here")
+    result = qbench_cli("certify", *small, "--certifiers", "fourier-linear", "--norm", "both")
+    assert result.returncode == 0, result.stderr
+    assert "proved" in result.stdout
+    assert "held against" not in result.stdout
+    attacked = qbench_cli("run", *small, "--attacks", "fgsm", "--eps", "0.1")
+    assert attacked.returncode == 0, attacked.stderr
+    again = qbench_cli("certify", *small, "--certifiers", "fourier-linear", "--json")
+    assert json.loads(again.stdout)["compared"] >= 6
+    page = (tmp_path / "here" / "leaderboard" / "README.md").read_text()
+    assert "Certified and empirical robustness" in page
+
+
+def test_a_certificate_that_an_attack_contradicts_stops_the_run(qbench_cli, tmp_path):
+    (tmp_path / "wrong.py").write_text(WRONG)
+    result = qbench_cli(
+        "run", "--plugin", "wrong.py", "--models", "fourier", "--attacks", "pgd", "--eps", "0.2",
+        "--seeds", "0", "--limit", "6", "--jobs", "1",
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert "fourier seed 0: boastful certifies image" in result.stderr
+    assert "in linf, and pgd breaks it at 0.2" in result.stderr
+    assert len(result.stderr.strip().splitlines()[-1]) < 300
+    assert "Traceback" not in result.stderr
+
+
+WRONG = """
+import torch
+from qbench.hookspecs import hookimpl
+from qbench.interfaces import Radii
+from qbench.specs import CertifierSpec
+
+
+class Boastful:
+    def __call__(self, model, x, y, perturbations, generator):
+        right = model(x).argmax(1) == y
+        return Radii(torch.where(right, 9.0, 0.0).double())
+
+
+@hookimpl
+def qbench_certifiers():
+    yield CertifierSpec(
+        name="boastful", description="claims what nobody proved", factory=f"{__name__}:Boastful",
+        structures=("sine-network",), source="none", norms=("linf",),
+    )
+"""
 
 
 def test_training_and_loading_what_was_trained(qbench_cli, tmp_path):

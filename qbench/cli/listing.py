@@ -30,6 +30,8 @@ def _show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(str, value))
     return "" if value is None else str(value)
@@ -114,12 +116,28 @@ def datasets(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
 
 
 @click.command()
+@click.argument("engine", required=False)
 @plugin_option
 @json_option
-def engines(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
-    """List the engines that circuits run on."""
+def engines(engine: str | None, plugins: tuple[PluginFile, ...], as_json: bool) -> None:
+    """List the engines that circuits run on, or the devices of one ENGINE.
+
+    \b
+    Examples:
+      qbench engines
+      qbench engines aer          the fake backends whose noise can be simulated
+    """
     from qbench.registry import load_registry
 
+    if engine is not None:
+        from qbench.engines import engine_devices
+
+        rows = engine_devices(engine, load_registry(plugins))
+        if not rows and not as_json:
+            click.echo(f"{engine} takes no device: write --engine {engine}")
+            return
+        _show(rows, as_json)
+        return
     rows = [
         {
             "name": name,

@@ -1,0 +1,78 @@
+"""ℓ∞ radii from the ball around the box of a budget."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from qbench.crafting import TOLERANCE
+from qbench.errors import Unsupported
+from qbench.interfaces import Radii
+from qbench.specs import Perturbations
+from qbench_certificates.radii import largest_radius
+
+from .cone import squared_distance
+from .contests import Contest, contests
+
+Box = tuple[float, float] | None
+
+
+class AmplitudeBall:
+    """Largest ε whose pixel intervals lie within the exact ℓ2 radius of their middle.
+
+    The perturbed image is in [max(x − ε, 0), min(x + ε, 1)], a box with centre c and half widths
+    h, hence in the ball of radius ‖h‖ around c: a pixel at 0 or 1 counts half.
+    """
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        perturbations: Perturbations,
+        generator: torch.Generator,
+    ) -> Radii:
+        """The radius of each image, up to the largest budget; see `interfaces.RadiusCertifier`.
+
+        Raises:
+            Unsupported: The norm is not ℓ∞, or the model is no amplitude encoding circuit.
+            DataError: An image is all zero.
+            WeightsError: The weights are not finite.
+        """
+        if perturbations.norm != "linf":
+            raise Unsupported("amplitude-ball certifies in linf; use amplitude-exact in l2")
+        x = x.detach().double().cpu()
+        correct, rivals = contests(model, x, y.cpu())
+        return Radii(ball_radii(x, correct, rivals, perturbations.box, perturbations.eps[-1]))
+
+
+def intervals(x: Tensor, eps: Tensor, box: Box) -> tuple[Tensor, Tensor]:
+    """Centre and half widths, both (n, features), of where x ± eps (n,) meets the box.
+
+    Widened by the tolerance within which a perturbation of float32 images counts as one of ε.
+    """
+    reach = eps[:, None] * (1 + TOLERANCE)
+    low, high = x - reach, x + reach
+    if box is not None:
+        low, high = low.clamp(min=box[0]), high.clamp(max=box[1])
+    return (low + high) / 2, (high - low) / 2
+
+
+def enclosed(x: Tensor, eps: Tensor, box: Box, contest: Contest) -> tuple[Tensor, Tensor]:
+    """Whether the ball around each image's intervals proves the contest, (m,), and the weight μ."""
+    centre, half = intervals(x, eps, box)
+    squared, weight = squared_distance(centre, contest.values, contest.vectors)
+    return squared > half.square().sum(1), weight
+
+
+def ball_radii(x: Tensor, correct: Tensor, rivals: list[Contest], box: Box, limit: float) -> Tensor:
+    """The ℓ∞ radii (n,) up to `limit` of images x (n, features); 0 where not correct."""
+    radius = torch.where(correct, limit, 0.0).double()
+    for contest in rivals:
+        mine = x[contest.rows]
+
+        def proves(eps: Tensor, mine: Tensor = mine, contest: Contest = contest) -> Tensor:
+            return enclosed(mine, eps, box, contest)[0]
+
+        radius[contest.rows] = largest_radius(proves, radius[contest.rows], steps=20)
+    return radius
