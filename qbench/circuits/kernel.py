@@ -47,10 +47,14 @@ def _places(ones, step, places):
             places[(1 << bit) + i] = places[i] ^ (ones[bit] * step)
 
 
-def _sweep(two, three):
-    """One layer: a step for every group of 2 or 3 qubits and every set of amplitudes it mixes."""
+def _sweep(name, two, three):
+    """One layer: a step for every group of 2 or 3 qubits and every set of amplitudes it mixes.
 
-    @njit
+    The name becomes part of the symbol. Without it the three sweeps differ by a number that numba
+    counts in each process, and two entry points that were compiled in two processes, then loaded
+    from the cache into a third, may share a symbol for different code: the wrong one would run.
+    """
+
     def sweep(psi, lam, sums, table, groups, places, lanes):
         offsets = np.empty(8, np.int64)
         for group in range(len(groups)):
@@ -64,12 +68,13 @@ def _sweep(two, three):
                 else:
                     two(psi, lam, sums, base, offsets, table, at)
 
-    return sweep
+    sweep.__name__ = sweep.__qualname__ = name
+    return njit(sweep)
 
 
-_advance = _sweep(rotations.apply(2, inverse=False), rotations.apply(3, inverse=False))
-_retreat = _sweep(rotations.apply(2, inverse=True), rotations.apply(3, inverse=True))
-_adjoint = _sweep(rotations.adjoint(2), rotations.adjoint(3))
+_advance = _sweep("advance", rotations.apply(2, inverse=False), rotations.apply(3, inverse=False))
+_retreat = _sweep("retreat", rotations.apply(2, inverse=True), rotations.apply(3, inverse=True))
+_adjoint = _sweep("adjoint", rotations.adjoint(2), rotations.adjoint(3))
 
 
 @njit
