@@ -59,6 +59,7 @@ class CircuitFidelity:
             WeightsError: A parameter has a value that is not finite.
         """
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
+        gates = gates.seen_by(gates.circuit.measured)
         signs = torch.as_tensor(z_signs(len(gates.circuit.measured))).mT  # of Z, (m, 2^m)
 
         def proves(eps: Tensor) -> Tensor:

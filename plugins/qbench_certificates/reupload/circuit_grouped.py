@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from qbench.interfaces import LipschitzBound
 
 from ..parameters import outward
-from .gates import feature_weights, matters, read_gates
+from .gates import read_gates
 
 
 class CircuitGrouped:
-    """L = ‖a‖₂, where a_k is the sum of |w_j| over the rotations that read feature k.
+    """L = ‖a‖₂, where a_k is the sum of |R_jk| over the rotations j, with angles θ + R x.
 
     A rotation with a generator of norm ½ moves one ⟨Z⟩ by at most 1 per radian, so moving the
     input along δ moves it by at most Σ_k a_k |δ_k| ≤ ‖a‖₂ ‖δ‖₂. Rotations that cannot change the
@@ -32,9 +32,7 @@ class CircuitGrouped:
         """
         gates = read_gates(model)
         bounds = [
-            torch.linalg.vector_norm(
-                feature_weights(gates.w * matters(gates.circuit, (wire,)), gates.features)
-            )
+            torch.linalg.vector_norm(gates.seen_by((wire,)).weights)
             for wire in gates.circuit.measured
         ]
         return LipschitzBound(lipschitz=outward(float(max(bounds))), scope="score")

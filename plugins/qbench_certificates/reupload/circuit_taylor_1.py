@@ -11,7 +11,7 @@ from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
 from ..radii import largest_radius, slack
-from .gates import ReUploadGates, feature_weights, read_gates
+from .gates import ReUploadGates, read_gates
 from .region import Region, region
 
 
@@ -57,12 +57,12 @@ class CircuitTaylor1:
             WeightsError: A parameter has a value that is not finite.
         """
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
-        weights = feature_weights(gates.w, gates.features)
+        gates = gates.seen_by(gates.circuit.measured)
 
         def proves(eps: Tensor) -> Tensor:
             inside = region(x, eps, perturbations)
             margins, falls, scores = margin_slopes(gates, inside, y)
-            curve = inside.linear(weights.expand_as(x)).square()
+            curve = inside.linear(gates.weights.expand_as(x)).square()
             return (margins - falls - curve[:, None] > slack(scores)[:, None]).all(1)
 
         limit = torch.full((len(x),), max(perturbations.eps), dtype=torch.float64)

@@ -5,20 +5,19 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qbench.circuits.statevector import StatevectorEngine
-from qbench.circuits.torch_engine import expectations
 from qbench.interfaces import Radii
 from qbench.specs import Norm, Perturbations
 
 from ..radii import slack
 from .circuit_taylor_1 import margin_slopes
-from .gates import ReUploadGates, feature_weights, read_gates
+from .curvature import curvature
+from .expansion import Room, moved, observe, remainder
+from .gates import ReUploadGates, read_gates
 from .region import Region, region
-from .remainder import moved, remainder
 from .tangents import run_layers
 
-_STEP = 1e-4  # of the differences that give Hessians
-_BATCH = 8  # images whose states are held at once
+_BATCH = 4  # images whose states are held at once
+_PATIENCE = 8  # images that fail in order of difficulty before no more are tried at a budget
 # S³ over the remainder of second order; on trained circuits it is 6 to 28 and 2 to 9.
 _HOPELESS: dict[Norm, float] = {"linf": 25.0, "l2": 8.0}
 
@@ -30,7 +29,8 @@ class CircuitTaylor2:
     the circuit (`remainder`): a third to a tenth of the S³/3 that operator norms alone allow.
     Where the remainder of first order is small enough, H is not computed. In ℓ∞ the expansion is
     about the centre of what the box leaves of the cube, so each budget has its own; in ℓ2 it is
-    about the image. Only budgets are decided, by bisection among those that may be proved.
+    about the image. Only budgets are decided, from the largest that may be proved down; at each the
+    images are tried in order of difficulty, until too many in a row have failed.
     """
 
     def __call__(
@@ -48,18 +48,22 @@ class CircuitTaylor2:
             WeightsError: A parameter has a value that is not finite.
         """
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
+        gates = gates.seen_by(gates.circuit.measured)
         budgets = torch.tensor((0.0, *perturbations.eps), dtype=torch.float64)
         inside = [region(x, eps.expand(len(x)), perturbations) for eps in budgets]
         margins = [_Margins(gates, one, y) for one in inside]
         low = torch.stack([one.proved() for one in margins]).cummin(0)[0].sum(0) - 1
         high = torch.stack([one.open() for one in margins]).cummin(0)[0].sum(0) - 1
-        while bool((low < high).any()):
-            middle = (low + high + 1) // 2
-            for budget in set(middle[low < high].tolist()):
-                images = ((low < high) & (middle == budget)).nonzero()[:, 0]
-                proved = [_proves(margins[budget], part) for part in torch.split(images, _BATCH)]
-                low[images] = torch.where(torch.cat(proved), budget, low[images])
-                high[images] = torch.where(torch.cat(proved), high[images], budget - 1)
+        room = Room.get(gates, _BATCH)
+        for budget in range(len(budgets) - 1, 0, -1):
+            images = ((low < budget) & (budget <= high)).nonzero()[:, 0]
+            images = images[margins[budget].difficulty()[images].argsort(stable=True)]
+            failed = 0
+            while len(images) and failed < _PATIENCE:
+                part, images = images[:_BATCH], images[_BATCH:]
+                proved = _proves(margins[budget], part, room)
+                low[part] = torch.where(proved, budget, low[part])
+                failed = 0 if bool(proved.any()) else failed + len(part)
         return Radii(budgets[low.clamp(min=0)])
 
 
@@ -74,58 +78,38 @@ class _Margins:
         self.gates, self.inside, self.y = gates, inside, y
         margins, falls, scores = margin_slopes(gates, inside, y)
         self.left = margins - falls - slack(scores)[:, None]
-        weights = feature_weights(gates.w, gates.features)
-        self.turn = inside.linear(weights.expand_as(inside.centre))
+        self.turn = inside.linear(gates.weights.expand_as(inside.centre))
 
     def proved(self) -> Tensor:
         """Whether nothing more is needed than that no margin curves by more than S², (n,)."""
         return (self.left > self.turn.square()[:, None]).all(1)
 
+    def difficulty(self) -> Tensor:
+        """S³ over what gradients leave of the least margin, infinite if that is nothing, (n,)."""
+        least = self.left.amin(1)
+        return torch.where(least > 0, self.turn.pow(3) / least, torch.inf)
+
     def open(self) -> Tensor:
         """Whether a proof may succeed, (n,): elsewhere none is tried."""
-        least = self.turn.pow(3) / _HOPELESS[self.inside.norm]
-        return (self.left > least[:, None]).all(1)
+        return self.difficulty() < _HOPELESS[self.inside.norm]
 
 
-def _proves(margins: _Margins, images: Tensor) -> Tensor:
+def _proves(margins: _Margins, images: Tensor, room: Room) -> Tensor:
     gates, inside, y = margins.gates, margins.inside[images], margins.y[images]
     left = margins.left[images]
     layers = run_layers(gates, inside.centre)
-    common = moved(gates, layers, inside)
+    common = moved(gates, layers, inside, room)
     proved = torch.ones(len(images), dtype=torch.bool)
     for other in range(left.shape[1]):
         needed = left[:, other] <= margins.turn[images].square()
         which = (needed & proved).nonzero()[:, 0]
         if not len(which):
             continue
-        classes = torch.full_like(which, other)
-        beyond = remainder(gates, layers, inside, common, which, y[which], classes)
-        first, second = beyond.bounds()
+        margin = observe(layers, common, which, y[which], torch.full_like(which, other))
+        first, second = remainder(gates, inside, common, margin).bounds()
         spare = left[which, other] - second
         proved[which] = spare > 0
         for k in ((spare > 0) & ~(left[which, other] > first)).nonzero()[:, 0].tolist():
-            image = int(which[k])
-            bent = curvature(gates, inside, image, int(y[image]), other)
-            proved[image] = bool(spare[k] > bent)
+            bent = curvature(gates, inside, common, margin, k)
+            proved[which[k]] = spare[k] > bent
     return proved
-
-
-def curvature(gates: ReUploadGates, inside: Region, image: int, y: int, other: int) -> Tensor:
-    """At least ½ max |δᵀHδ| for the Hessian H of one image's margin at the centre.
-
-    H comes from central differences of exact gradients. A third derivative along features k, k, k
-    and j is at most 2 a_k³ a_j, so a step h errs by at most h²/3 · a_k³ a_j, which is added.
-    """
-    centre = inside.centre[image]
-    steps = _STEP * torch.eye(len(centre), dtype=torch.float64)
-    points = torch.cat([centre + steps, centre - steps]).requires_grad_()
-    with torch.enable_grad():
-        found = StatevectorEngine().probabilities(gates.circuit, gates.angles(points))
-        scores = expectations(found)
-        (slopes,) = torch.autograd.grad((scores[:, y] - scores[:, other]).sum(), points)
-    up, down = torch.split(slopes, len(centre))
-    hessian = (up - down) / (2 * _STEP)
-    weights = feature_weights(gates.w, gates.features)
-    error = _STEP**2 / 3 * torch.outer(weights**3, weights)
-    largest = inside.quadratic(image, (hessian + hessian.mT) / 2)
-    return (largest + inside.quadratic(image, (error + error.mT) / 2)) / 2

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -18,40 +20,91 @@ STRUCTURE = "reupload-circuit"
 
 @dataclass(frozen=True)
 class ReUploadGates:
-    """A circuit whose rotation j has the angle `w[j] · x[j mod features] + theta[j]`.
+    """A circuit with the rotation angles `theta + reading · x`.
+
+    Rotations are counted in the order (layer, qubit, 3).
 
     Args:
         circuit: The circuit.
-        w: (layers, qubits, 3) float64, 0 for rotations that cannot matter.
         theta: (layers, qubits, 3) float64.
-        features: Length of an input.
+        reading: (rotations, features) float64; few of its entries need be other than 0.
     """
 
     circuit: Circuit
-    w: Tensor
     theta: Tensor
-    features: int
+    reading: Tensor
 
     @property
-    def repeats(self) -> int:
-        """How many rotations read each feature."""
-        return self.w.numel() // self.features
+    def features(self) -> int:
+        """Length of an input."""
+        return self.reading.shape[1]
 
-    def tile(self, x: Tensor) -> Tensor:
-        """What each rotation reads of x (n, features): (n, layers, qubits, 3)."""
-        return x.repeat(1, self.repeats).view(-1, *self.circuit.angles_shape)
+    @property
+    def weights(self) -> Tensor:
+        """a_k, the sum over rotations of |reading| for feature k, (features,)."""
+        return self.reading.abs().sum(0)
+
+    @cached_property
+    def layers(self) -> Tensor:
+        """The reading layer by layer, (layers, 3 · qubits, features)."""
+        return self.reading.view(self.circuit.layers, -1, self.features)
+
+    @cached_property
+    def in_layers(self) -> list[tuple[Tensor, Tensor]]:
+        """For each layer the features that it reads, and the reading of these, complex."""
+        read = [(one, one.any(0).nonzero()[:, 0]) for one in self.layers]
+        return [(features, one[:, features].to(torch.complex128)) for one, features in read]
+
+    @cached_property
+    def overlap(self) -> float:
+        """‖ρ‖₂² for the rows ρ_j of the reading scaled to norm 1, so that Σ_j (ρ_j·δ)² ≤ it · ‖δ‖².
+
+        Where a rotation reads one feature each, it is how many read the same at most.
+        """
+        norms = torch.linalg.vector_norm(self.reading, dim=1, keepdim=True)
+        rows = torch.where(norms > 0, self.reading / norms, 0.0)
+        return float(torch.linalg.eigvalsh(rows.mT @ rows)[-1].clamp(min=0))
 
     def angles(self, x: Tensor) -> Tensor:
         """Rotation angles (n, layers, qubits, 3) of inputs x (n, features)."""
-        return self.tile(x) * self.w + self.theta
+        rotation, feature, weight = self._reads
+        terms = x[:, feature] * weight
+        flat = self.theta.flatten().expand(len(x), -1)
+        return flat.index_add(1, rotation, terms).view(len(x), *self.circuit.angles_shape)
+
+    def widths(self, x: Tensor) -> Tensor:
+        """How far angles go when feature k goes as far as |x_k|, (n, layers, 3 · qubits)."""
+        rotation, feature, weight = self._reads
+        empty = x.new_zeros(len(x), len(self.reading))
+        terms = (x[:, feature] * weight).abs()
+        return empty.index_add(1, rotation, terms).view(len(x), *self.layers.shape[:2])
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """readingᵀ times rows (rotations, m), (features, m)."""
+        rotation, feature, weight = self._reads
+        empty = rows.new_zeros(self.features, rows.shape[1])
+        return empty.index_add(0, feature, rows[rotation] * weight[:, None])
 
     def scores(self, x: Tensor) -> Tensor:
         """⟨Z⟩ of the measured wires, (n, m), of inputs x (n, features); differentiable."""
         return expectations(TorchEngine().probabilities(self.circuit, self.angles(x)))
 
+    def seen_by(self, wires: tuple[int, ...]) -> ReUploadGates:
+        """The same without what rotations read that cannot change any ⟨Z⟩ of these wires."""
+        mask = matters(self.circuit, wires).view(-1, 1)
+        return ReUploadGates(self.circuit, self.theta, torch.where(mask, self.reading, 0.0))
+
+    @cached_property
+    def _reads(self) -> tuple[Tensor, Tensor, Tensor]:
+        rotation, feature = self.reading.nonzero(as_tuple=True)
+        return rotation, feature, self.reading[rotation, feature]
+
 
 def read_gates(model: nn.Module) -> ReUploadGates:
-    """The gates of a re-uploading model, without the weights that cannot matter.
+    """The gates of a re-uploading model.
+
+    The model has parameters w and θ (layers, qubits, 3). Either w is of the same shape and rotation
+    j reads feature j modulo `features`, or the method `reading` says what the rotations read.
 
     Raises:
         Unsupported: The model is not a re-uploading circuit.
@@ -59,26 +112,37 @@ def read_gates(model: nn.Module) -> ReUploadGates:
     """
     w, theta = float64(model, ("w", "theta"), STRUCTURE)
     circuit, features = getattr(model, "circuit", None), getattr(model, "features", None)
+    split = hasattr(model, "reading")
     if (
         not isinstance(circuit, Circuit)
-        or w.shape != circuit.angles_shape
-        or w.shape != theta.shape
+        or theta.shape != circuit.angles_shape
+        or not (split or w.shape == theta.shape)
     ):
         raise Unsupported(
             f"{type(model).__name__}: w {tuple(w.shape)} and θ {tuple(theta.shape)} "
             "are not the (layers, qubits, 3) of a circuit"
         )
-    if not isinstance(features, int) or features < 1 or w.numel() % features:
+    if not isinstance(features, int) or features < 1 or (not split and w.numel() % features):
         raise Unsupported(f"{w.numel()} rotations do not read {features!r} features in turn")
-    check_function(model, ReUploadGates(circuit, w, theta, features).scores, features, STRUCTURE)
-    mask = matters(circuit, circuit.measured)
-    return ReUploadGates(circuit, torch.where(mask, w, 0.0), theta, features)
+    if split:
+        reading: Tensor = copy.deepcopy(model).double().cpu().reading().detach()  # type: ignore[operator]
+    else:
+        tiles = torch.eye(features, dtype=torch.float64).repeat(w.numel() // features, 1)
+        reading = w.view(-1, 1) * tiles
+    if reading.shape != (theta.numel(), features):
+        raise Unsupported(
+            f"{type(model).__name__}: a reading {tuple(reading.shape)} does not take "
+            f"{features} features to {theta.numel()} rotations"
+        )
+    gates = ReUploadGates(circuit, theta, reading)
+    check_function(model, gates.scores, features, STRUCTURE)
+    return gates
 
 
 def matters(circuit: Circuit, wires: tuple[int, ...]) -> Tensor:
     """Whether a rotation may change any ⟨Z⟩ of these wires, (layers, qubits, 3) bool.
 
-    The observables go backwards through the circuit as Pauli strings. The last ring of CNOTs makes
+    The observables go backwards through the circuit as Pauli strings. The last layer's CNOTs make
     each Z a product of Z on a set of qubits, where a qubit met twice drops out. Further back, it is
     known of each qubit whether a string may act on it with an X part (X or Y) or with a Z part (Z
     or Y): CNOT carries an X part from control to target and a Z part from target to control, and
@@ -86,14 +150,14 @@ def matters(circuit: Circuit, wires: tuple[int, ...]) -> Tensor:
     its qubit, RZ(ω) also where nothing but Z does, and the first RZ(φ) because it acts on |0⟩.
     """
     strings = torch.eye(circuit.qubits, dtype=torch.bool)[list(wires)]
-    for control, target in _cnots(circuit, circuit.layers - 1):
+    for control, target in reversed(circuit.cnots[-1]):
         strings[:, control] ^= strings[:, target]
     z_part = strings.any(0)
     x_part = torch.zeros_like(z_part)
     mask = torch.zeros(circuit.angles_shape, dtype=torch.bool)
     for layer in reversed(range(circuit.layers)):
         if layer + 1 < circuit.layers:
-            for control, target in _cnots(circuit, layer):
+            for control, target in reversed(circuit.cnots[layer]):
                 x_part[target] |= x_part[control]
                 z_part[control] |= z_part[target]
         either = x_part | z_part
@@ -101,17 +165,6 @@ def matters(circuit: Circuit, wires: tuple[int, ...]) -> Tensor:
         x_part, z_part = either, either.clone()
     mask[0, :, 0] = False
     return mask
-
-
-def _cnots(circuit: Circuit, layer: int) -> list[tuple[int, int]]:
-    """Controls and targets of a layer's ring, the last one first."""
-    n, step = circuit.qubits, circuit.ranges[layer]
-    return [(control, (control + step) % n) for control in reversed(range(n))]
-
-
-def feature_weights(w: Tensor, features: int) -> Tensor:
-    """a_k = Σ |w_j| over the rotations j that read feature k, (features,); differentiable in w."""
-    return w.reshape(-1, features).abs().sum(0)
 
 
 def turn_rate(widths: Tensor) -> Tensor:

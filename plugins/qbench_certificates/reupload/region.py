@@ -9,7 +9,7 @@ from torch import Tensor
 
 from qbench.specs import Norm, Perturbations
 
-from .gates import ReUploadGates, feature_weights, turn_rate
+from .gates import ReUploadGates, turn_rate
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Region:
     centre: Tensor
     width: Tensor
 
-    def __getitem__(self, images: Tensor) -> Region:
+    def __getitem__(self, images: Tensor | list[int]) -> Region:
         return Region(self.norm, self.centre[images], self.width[images])
 
     def linear(self, vectors: Tensor) -> Tensor:
@@ -71,5 +71,6 @@ def total_turn(gates: ReUploadGates, inside: Region) -> Tensor:
     In ℓ∞ the sum of `turn_rate` over the gates, in ℓ2 the width times ‖a‖₂.
     """
     if inside.norm == "linf":
-        return turn_rate(gates.tile(inside.width) * gates.w).sum((1, 2))
-    return inside.linear(feature_weights(gates.w, gates.features).expand_as(inside.width))
+        widths = gates.widths(inside.width)
+        return turn_rate(widths.view(len(widths), -1, 3)).sum(1)
+    return inside.linear(gates.weights.expand_as(inside.width))

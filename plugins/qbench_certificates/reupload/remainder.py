@@ -11,7 +11,8 @@ to beyond first or second order in δ is bounded with these numbers, each a maxi
 - first-order parts of the *known* vectors: P_k of p_k (Gram matrices of the tangents of all
   features), ε_k of A_k†χ (Gram matrices within a layer), N and K of M₋v and Mv;
 - operator norms: ‖A_k‖ ≤ s_k = ½ `turn_rate`; and of a layer's K-th derivative, τ_k^K with
-  τ_k = ½ Σ |w_j δ_j|, so that A_k u is within τ_k²/2 of its first order and τ_k³/6 of its second.
+  τ_k = ½ Σ |α_j| for its angles α = Rδ, so that A_k u is within τ_k²/2 of its first order and
+  τ_k³/6 of its second.
 
 Write Q ≥ Στ_k², E_k ≥ Σ_{j>k} ‖A_j†χ‖, P for the largest P_k and μ = ‖χ‖. Then ‖v + b‖ is within
 ρ = Q/2 + Σ s_k P_k of its first order, and the remainders are
@@ -29,42 +30,37 @@ from torch import Tensor
 
 from qbench.specs import Norm
 
-from .gates import ReUploadGates, turn_rate
-from .region import Region
-from .tangents import Layers, backwards, gram, paulis, speeds, tangents, z_diagonals
-
-_CUTS = 8  # parts of the circuit after which the tangents of all features are compared
-
 
 @dataclass(frozen=True)
 class Steps:
     """How long what each layer does can become, and what the layers add up to.
 
-    In ℓ∞ all layers are at their largest at once. In ℓ2 they share one δ: either what they read has
-    Σ ‖δ_k‖² ≤ repeats · ‖δ‖² and Cauchy-Schwarz is taken over the layers, or the lengths are taken
-    feature by feature and Cauchy-Schwarz over the features; the smaller of the two.
+    In ℓ∞ all layers are at their largest at once. In ℓ2 they share one δ. With R_j = r_j ρ_j for
+    rows ρ_j of norm 1, layer k reads z_k = ρδ of its rotations: either Cauchy-Schwarz is taken over
+    the layers, as Σ ‖z_k‖² ≤ overlap · ‖δ‖², or the lengths are taken feature by feature and
+    Cauchy-Schwarz over the features; the smaller of the two.
 
     Args:
         norm: Of the region.
-        largest: For each layer, in ℓ2 with what it reads counted as independent, (n, layers).
+        largest: For each layer, in ℓ2 for z_k within the ball, (n, layers).
         rates: In ℓ2 how much each feature adds at most, (n, layers, features).
-        repeats: How many rotations read each feature.
+        overlap: ‖ρ‖₂².
     """
 
     norm: Norm
     largest: Tensor
     rates: Tensor
-    repeats: int
+    overlap: float
 
     def __getitem__(self, images: Tensor) -> Steps:
-        return Steps(self.norm, self.largest[images], self.rates[images], self.repeats)
+        return Steps(self.norm, self.largest[images], self.rates[images], self.overlap)
 
     def total(self, factors: Tensor) -> Tensor:
         """Σ over layers, each times a factor of at least 0 (n, layers), as (n,)."""
         parts = factors * self.largest
         if self.norm == "linf":
             return parts.sum(1)
-        apart = (self.repeats * parts.square().sum(1)).sqrt()
+        apart = (self.overlap * parts.square().sum(1)).sqrt()
         together = (factors[..., None] * self.rates).sum(1)
         return torch.minimum(apart, torch.linalg.vector_norm(together, dim=1))
 
@@ -72,13 +68,16 @@ class Steps:
         """Σ over all later layers, for each layer, (n, layers)."""
         count = self.largest.shape[1]
         after = torch.ones(count, count, dtype=self.largest.dtype).triu(1)
-        return torch.stack([self.total(row.expand_as(self.largest)) for row in after], 1)
+        if self.norm == "linf":
+            return self.largest @ after.mT
+        apart = (self.overlap * (self.largest.square() @ after.mT)).sqrt()
+        return torch.minimum(apart, torch.linalg.vector_norm(after @ self.rates, dim=2))
 
     def squares(self) -> Tensor:
         """Σ over layers of the squares, (n,)."""
         if self.norm == "linf":
             return self.largest.square().sum(1)
-        apart = self.repeats * self.largest.square().amax(1)
+        apart = self.overlap * self.largest.square().amax(1)
         together = torch.linalg.eigvalsh(self.rates @ self.rates.mT)[:, -1].clamp(min=0)
         return torch.minimum(apart, together)
 
@@ -127,104 +126,3 @@ class Remainder:
             + 2 * beyond.square()
         )
         return first_order, second_order
-
-
-@dataclass(frozen=True)
-class Moved:
-    """What the features move the states of n images by; the same for every margin.
-
-    Args:
-        prefix, turn, speed: As in `Remainder`.
-        last: For each image i ∂ψ/∂x at the end, (2^qubits, features).
-    """
-
-    prefix: Tensor
-    turn: Steps
-    speed: Steps
-    last: list[Tensor]
-
-
-def moved(gates: ReUploadGates, layers: Layers, inside: Region) -> Moved:
-    """The tangents of all images of a region, and their sizes in it."""
-    count = gates.circuit.layers
-    operators = paulis(gates.circuit, layers.states[:, :-1])
-    own = _steps(gates, speeds(gates, layers, operators), inside)
-    cuts = sorted({-(-count * part // _CUTS) for part in range(1, _CUTS + 1)})
-    reached, last = torch.zeros(len(own.largest), count + 1, dtype=torch.float64), []
-    for image in range(len(own.largest)):
-        found = tangents(gates, layers, operators, image, cuts)
-        reached[image, cuts] = torch.stack(
-            [inside.quadratic(image, gram(columns)).sqrt() for columns in found]
-        )
-        last.append(found[-1])
-    prefix = []
-    for layer in range(count):  # p_k reaches from the last cut to its layer by at most its steps
-        cut = max((cut for cut in cuts if cut <= layer), default=0)
-        between = torch.zeros_like(own.largest)
-        between[:, cut:layer] = 1
-        prefix.append(reached[:, cut] + own.total(between))
-    widths = gates.tile(inside.width) * gates.w.abs() / 2
-    rates = _by_feature(gates, widths.flatten(2), inside.norm)
-    if inside.norm == "linf":
-        turn, speed = turn_rate(widths).sum(-1), widths.sum((2, 3))
-    else:
-        turn = speed = torch.linalg.vector_norm(widths, dim=(2, 3))
-    return Moved(
-        torch.stack(prefix, 1),
-        Steps(inside.norm, turn, rates, gates.repeats),
-        Steps(inside.norm, speed, rates, gates.repeats),
-        last,
-    )
-
-
-def remainder(
-    gates: ReUploadGates,
-    layers: Layers,
-    inside: Region,
-    common: Moved,
-    images: Tensor,
-    y: Tensor,
-    other: Tensor,
-) -> Remainder:
-    """The remainders of the margins ⟨Z_y⟩ − ⟨Z_other⟩ of some images, y and other like images."""
-    signs = z_diagonals(gates.circuit)
-    observable = signs[y] - signs[other]
-    mine = layers[images]
-    target = mine.states[:, -1] * observable
-    operators = paulis(gates.circuit, backwards(mine, target))
-    backward = _steps(gates, speeds(gates, mine, operators), inside[images])
-    low, full = [], []
-    for image, m in zip(images.tolist(), observable, strict=True):
-        below, above = (gram(common.last[image][part]) for part in (m < 0, m > 0))
-        low.append(inside.quadratic(image, below).sqrt())
-        full.append(2 * inside.quadratic(image, below + above).sqrt())
-    return Remainder(
-        common.prefix[images],
-        backward,
-        common.turn[images],
-        common.speed[images],
-        torch.stack(low),
-        torch.stack(full),
-        torch.linalg.vector_norm(target, dim=1),
-    )
-
-
-def _steps(gates: ReUploadGates, products: Tensor, inside: Region) -> Steps:
-    """Lengths of Σ_g δ_g u_g in each layer, for Gram matrices (n, layers, g, g) of the u_g."""
-    widths = gates.tile(inside.width).flatten(2)
-    single = products.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt() * widths
-    if inside.norm == "linf":
-        largest = torch.einsum("nlg,nlgh,nlh->nl", widths, products.abs(), widths).sqrt()
-    else:
-        spectrum = torch.linalg.eigvalsh(products)[..., -1].clamp(min=0)
-        largest = spectrum.sqrt() * inside.width[:, :1]
-    return Steps(inside.norm, largest, _by_feature(gates, single, inside.norm), gates.repeats)
-
-
-def _by_feature(gates: ReUploadGates, rates: Tensor, norm: Norm) -> Tensor:
-    """Rates of the rotations of each layer (n, layers, g), added up for each feature, in ℓ2."""
-    if norm == "linf":
-        return rates[..., :0]
-    reads = (torch.arange(gates.w.numel()) % gates.features).view(rates.shape[1:])
-    found = rates.new_zeros(*rates.shape[:2], gates.features)
-    return found.scatter_add_(2, reads.expand_as(rates), rates)

@@ -1,7 +1,8 @@
-"""A re-uploading circuit's states and what its rotations move them by, in float64."""
+"""A re-uploading circuit's states and what its rotations move them by."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -80,75 +81,94 @@ def backwards(layers: Layers, vectors: Tensor) -> Tensor:
     return torch.stack(found[::-1], 1)
 
 
-def paulis(circuit: Circuit, vectors: Tensor) -> Tensor:
-    """X, Y and Z on each qubit of vectors (..., 2^qubits), as (..., 3 · qubits, 2^qubits)."""
-    index = torch.arange(2**circuit.qubits)
-    bit = 2 ** torch.arange(circuit.qubits - 1, -1, -1)[:, None]
-    sign = torch.where((index & bit) > 0, -1.0, 1.0).double()
-    flipped = vectors[..., index ^ bit]
-    rotated = torch.complex(sign * flipped.imag, -sign * flipped.real)
-    signed = sign * vectors[..., None, :]
-    return torch.stack([flipped, rotated, signed], -2).flatten(-3, -2)
-
-
-def speeds(gates: ReUploadGates, layers: Layers, operators: Tensor) -> Tensor:
-    """Inner products of what a layer's rotations move a vector by, per unit of their features.
+def turned(layers: Layers, vectors: Tensor, found: Tensor | None = None) -> Tensor:
+    """What each rotation's derivative does to vectors before every layer (n, layers, 2^qubits).
 
     Args:
-        gates: The gates.
         layers: The circuit.
-        operators: `paulis` of a vector before each layer, (n, layers, 3 · qubits, 2^qubits).
+        vectors: complex128.
+        found: Where the result goes if not to new memory, for as many images or more.
 
     Returns:
-        Real parts, (n, layers, 3 · qubits, 3 · qubits).
+        ½ (a·σ) v for the axis a of every rotation, (n, layers, 3 · qubits, 2^qubits).
     """
-    parts = torch.view_as_real(operators).flatten(-2)
-    n, count, size, _ = parts.shape
-    products = (parts @ parts.mT).view(n, count, size // 3, 3, size // 3, 3)
-    axes = layers.axes() * (gates.w / 2)[..., None]
-    return torch.einsum("nlqga,nlqarb,nlrhb->nlqgrh", axes, products, axes).reshape(
-        n, count, size, size
-    )
+    n, count, size = vectors.shape
+    qubits, index = layers.circuit.qubits, torch.arange(size)
+    bit = 2 ** torch.arange(qubits - 1, -1, -1)[:, None]
+    sign = torch.where((index & bit) > 0, -1.0, 1.0).double()
+    flips = (index ^ bit).flatten()
+    if found is None:
+        found = vectors.new_empty(n, count, 3 * qubits, size)
+    flipped = vectors.new_empty(count, qubits, size)
+    paulis = vectors.new_empty(count, qubits, 3, size)
+    parts, axes = torch.view_as_real(paulis), layers.axes() / 2
+    for image, vector in enumerate(vectors):
+        torch.index_select(vector, 1, flips, out=flipped.view(count, -1))
+        paulis[:, :, 0] = flipped
+        torch.mul(flipped.imag, sign, out=parts[:, :, 1, :, 0])
+        torch.mul(flipped.real, -sign, out=parts[:, :, 1, :, 1])
+        torch.mul(vector[:, None], sign, out=paulis[:, :, 2])
+        into = torch.view_as_real(found[image]).view(-1, 3, 2 * size)
+        torch.bmm(axes[image].flatten(0, 1), parts.view(-1, 3, 2 * size), out=into)
+    return found[:n]
+
+
+def products(turned: Tensor) -> Tensor:
+    """Real parts of the inner products of `turned` within each layer, (n, layers, g, g)."""
+    parts = torch.view_as_real(turned).flatten(-2)
+    return parts @ parts.mT
 
 
 def tangents(
-    gates: ReUploadGates, layers: Layers, operators: Tensor, image: int, cuts: list[int]
-) -> list[Tensor]:
-    """By how much each feature moves one image's state, after some of the layers.
+    gates: ReUploadGates, layers: Layers, turned: Tensor, image: int, found: Tensor
+) -> None:
+    """By how much each feature moves one image's state, to single precision (`rounding`).
 
     Args:
         gates: The gates.
         layers: The circuit at all images.
-        operators: `paulis` of the state before each layer, (n, layers, 3 · qubits, 2^qubits).
+        turned: That of the states before every layer.
         image: Which image.
-        cuts: After how many layers, ascending.
+        found: Where they go: i ∂ψ/∂x_k as column k of (layers + 1, 2^qubits, features) complex64.
+            Entry l is what the rotations of layers 0..l move the state before layer l by; the last
+            is about the state at the end.
+    """
+    left, right = layers.left[image].to(torch.complex64), layers.right[image].to(torch.complex64)
+    order = torch.as_tensor(layers.circuit.permutations)
+    size, rows = turned.shape[-1], left.shape[-1]
+    right = right[:, None].expand(-1, rows, -1, -1)
+    found[0] = 0
+    block = found.new_empty(rows, size // rows * gates.features)
+    other = block.new_empty(rows, size // rows, gates.features)  # new memory costs more than sums
+    for layer, (features, reading) in enumerate(gates.in_layers):
+        sources = turned[image, layer].mT @ reading
+        moved = found[layer].index_add_(1, features, sources.to(torch.complex64))
+        torch.mm(left[layer], moved.view(rows, -1), out=block)
+        torch.bmm(right[layer], block.view_as(other), out=other)
+        torch.index_select(other.view(size, -1), 0, order[layer], out=found[layer + 1])
+
+
+def rounding(circuit: Circuit) -> tuple[float, float]:
+    """How far `tangents` and `gram` can be from exact, for any order of summation.
+
+    Applying a unitary of k qubits sums 2^(k + 1) products of real numbers; the magnitudes of its
+    entries, real and imaginary part apart, have the norm 2^((k + 1)/2) at most.
 
     Returns:
-        For each cut, i ∂ψ/∂x_k as column k of (2^qubits, features).
+        By how much of Σ_j |R_jk|/2 the tangent of feature k can be off, in its norm; by how much of
+        the product of two columns' norms an entry of their `gram` can be off.
     """
-    left, right = layers.left[image], layers.right[image]
-    order = torch.as_tensor(layers.circuit.permutations)
-    count, size = operators.shape[1], operators.shape[-1]
-    rows, columns = left.shape[-1], right.shape[-1]
-    axes = layers.axes()[image] * (gates.w / 2)[..., None]
-    parts = torch.view_as_real(operators[image]).reshape(count, -1, 3, 2 * size)
-    sources = torch.view_as_complex((axes @ parts).view(count, -1, size, 2))
-    reads = (torch.arange(gates.w.numel()) % gates.features).view(count, -1)
-    moved = torch.zeros(size, gates.features, dtype=sources.dtype)
-    found = []
-    for layer in range(count):
-        moved.index_add_(1, reads[layer], sources[layer].mT)
-        block = (left[layer] @ moved.view(rows, -1)).view(rows, columns, -1)
-        moved = (right[layer] @ block).view(size, -1)[order[layer]]
-        if layer + 1 in cuts:
-            found.append(moved.clone())
-    return found
+    unit = torch.finfo(torch.float32).eps / 2
+    halves = (circuit.qubits + 1) // 2, circuit.qubits // 2
+    layer = sum((2 ** (k + 1) + 2) * 2 ** ((k + 1) / 2) for k in halves) + 2
+    tangent = math.expm1(1.01 * unit * (circuit.layers * layer + 2))
+    return tangent, 1.01 * unit * 2 ** (circuit.qubits + 1)
 
 
 def gram(columns: Tensor) -> Tensor:
-    """Re(V†V) of complex columns (rows, k), real (k, k)."""
+    """Re(V†V) of complex64 columns (rows, k): summed in single precision, (k, k) float64."""
     parts = torch.cat([columns.real, columns.imag])
-    return parts.mT @ parts
+    return (parts.mT @ parts).double()
 
 
 def z_diagonals(circuit: Circuit) -> Tensor:

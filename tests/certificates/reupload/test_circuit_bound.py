@@ -102,7 +102,7 @@ def test_other_models_are_unsupported() -> None:
     with pytest.raises(Unsupported, match="6 rotations do not read 4 features"):
         CircuitBound()(model, NO_IMAGES)
     model.theta = torch.nn.Parameter(torch.zeros(3))
-    with pytest.raises(Unsupported, match="is not \\(layers, qubits, 3\\)"):
+    with pytest.raises(Unsupported, match="are not the \\(layers, qubits, 3\\)"):
         CircuitBound()(model, NO_IMAGES)
 
 

@@ -1,0 +1,47 @@
+"""How far a margin's Hessian can bend it, from what the rotations move its states by."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from .expansion import Moved, Observed
+from .gates import ReUploadGates
+from .region import Region
+from .tangents import rounding
+
+
+def hessian(gates: ReUploadGates, common: Moved, margin: Observed, k: int) -> Tensor:
+    """The Hessian (features, features) of the k-th margin, to single precision.
+
+    With i ∂ψ/∂x_k = t_k, and u_g, v_g the `turned` states and the `turned` χ = Mψ of a layer's
+    rotations g, of which h comes after g,
+
+        ∂²m/∂x_k∂x_l = 2Re⟨t_k|M|t_l⟩ + 2Re⟨χ|∂²ψ/∂x_k∂x_l⟩,    −⟨χ|∂²ψ/∂α_h∂α_g⟩ = ⟨v_h|u_g⟩,
+
+    and of a rotation h and a feature of earlier layers ⟨v_h|t_k⟩, less what t_k has of this layer.
+    """
+    image = int(margin.images[k])
+    tangents, before, after = common.room.tangents[image], common.turned[image], margin.turned[k]
+    both = torch.matmul(after.conj(), before.mT).real
+    within = (both.tril() + both.tril(-1).mT) / 2
+    earlier = torch.matmul(after.to(tangents.dtype).conj(), tangents[:-1]).real.double()
+    rows = (earlier + (within - both) @ gates.layers).flatten(0, 1)
+    mixed = gates.gather(rows)
+    return 4 * (margin.above[k] - margin.below[k]) - 2 * (mixed + mixed.mT)
+
+
+def curvature(
+    gates: ReUploadGates, inside: Region, common: Moved, margin: Observed, k: int
+) -> Tensor:
+    """At least ½ max |δᵀHδ| for the Hessian H of the k-th margin at the centre.
+
+    Tangents that are off by a share η and products by γ put 2⟨t|M|t⟩ off by at most
+    ((2 + η) η + γ (1 + η)²) S², and the rest, where two rotations turn the state one after the
+    other by at most ½ S² together, by at most (η + γ (1 + η) + ...) S², with S = Σ_k a_k |δ_k|.
+    """
+    image = int(margin.images[k])
+    tangent, product = rounding(gates.circuit)
+    turn = inside[[image]].linear(gates.weights[None])[0]
+    error = (3 * tangent + 3 * product) * (1 + tangent) ** 2 * turn.square()
+    return (inside.quadratic(image, hessian(gates, common, margin, k)) + error) / 2
