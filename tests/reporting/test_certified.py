@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -266,3 +267,11 @@ def test_boxes_and_numbers_of_images_must_agree() -> None:
     run.records[1] = record.model_copy(update={"dataset": few})
     with pytest.raises(StoreError, match="more than one number of images"):
         board_of(run)
+
+
+def test_pairs_that_nobody_attacked_make_no_section() -> None:
+    run = Run(n=4)
+    for name in ("line", "line-at"):
+        run.certified(replace(CLASSICAL, name=name), 0, [0.2, 0.1, 0.0, 0.0])
+    assert board_of(run).trained_pairs
+    assert "Adversarial training" not in page_of(run)

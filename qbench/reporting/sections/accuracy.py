@@ -125,7 +125,7 @@ def attacks(board: Board, notes: Footnotes) -> list[str]:
 
 def adversarial_training(board: Board) -> list[str]:
     """What training on attacked images changed, pair by pair."""
-    if not board.trained_pairs:
+    if not board.trained_pairs or board.rank_eps is None:
         return []
     head = ["Trained on attacked images", "Instead of", "Clean accuracy"]
     head += [f"{_measure(board)}, ε = {eps:g}" for eps in board.budgets]
