@@ -25,6 +25,7 @@ _LINES: dict[str, dict[str, Any]] = {
     "twin": {"color": "#332288", "marker": "o", "label": "made on the exact twin"},
 }
 _WORST: dict[str, Any] = {"color": "#CC6677", "lw": 5, "alpha": 0.45, "label": "worst case"}
+_DASHES: tuple[Any, ...] = ((0, (1, 1.2)), (0, (4, 1.5)), (0, (1, 3)), (0, (7, 1.5, 1, 1.5)))
 _MARKS: dict[str, Any] = {"ms": 3.6, "markeredgecolor": "white", "mew": 0.4, "clip_on": False}
 
 
@@ -100,17 +101,14 @@ def models(rows: Sequence[Row]) -> Figure:
     numbers = sorted({row["shots"] for row in rows if row["part"] == "shots"} - {None})
     places = {n: float(i) for i, n in enumerate(numbers)} | {None: len(numbers) + 0.3}
     circuits, networks = _models(rows, "shots"), _models(rows, "classical")
-    drawn = looks(
-        [ModelFacts(n, "quantum", None, "", "") for n in circuits]
-        + [ModelFacts(n, "classical", None, "", "") for n in networks]
-    )
-    figure = new_figure(WIDTH, 3.9)
+    drawn = looks([ModelFacts(name, "quantum", None, "", "") for name in circuits])
+    figure = new_figure(WIDTH, 4.1)
     panels = figure.subplots(1, 3, sharex=True, sharey=True)
     titles = {"clean": "clean", "worst": "worst case", "tries": "worst case, ten tries"}
     for axes, (key, title) in zip(panels, titles.items(), strict=True):
-        for name in networks:
+        for name, dashes in zip(networks, _DASHES, strict=True):
             level = mean(row[key] for row in rows if row["model"] == name)
-            axes.axhline(level, color=drawn[name].colour, ls=drawn[name].line, lw=1.0)
+            axes.axhline(level, color=INK, ls=dashes, lw=0.9)
         for name in circuits:
             own = [row for row in rows if row["part"] == "shots" and row["model"] == name]
             look = {"color": drawn[name].colour, "marker": drawn[name].marker, "lw": 1.1}
@@ -120,14 +118,17 @@ def models(rows: Sequence[Row]) -> Figure:
         axes.set_ylim(0, 1.02)
         axes.axvline(len(numbers) - 0.35, color=FAINT, lw=0.7, ls=":")
         axes.set_xticks(list(places.values()), [*map(_short, numbers), "∞"], fontsize=6.5)
-    figure.supxlabel("shots a circuit (∞: exact)", fontsize=8)
+    panels[1].set_xlabel("shots a circuit (∞: exact)")
     panels[0].set_ylabel("accuracy, ε = 0.1")
     handles = [
-        Line2D([], [], color=drawn[n].colour, label=n, ms=4.5, mec="white", mew=0.4,
-               ls=drawn[n].line, marker=drawn[n].marker if n in circuits else "")
-        for n in (*circuits, *networks)
-    ]  # fmt: skip
-    figure.legend(handles=handles, loc="outside lower center", ncols=6, handlelength=2.6)
+        Line2D([], [], color=drawn[name].colour, marker=drawn[name].marker, label=name, mec="white")
+        for name in circuits
+    ]
+    handles += [
+        Line2D([], [], color=INK, lw=0.9, ls=dashes, label=name)
+        for name, dashes in zip(networks, _DASHES, strict=True)
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, handlelength=3.0)
     return figure
 
 
@@ -155,7 +156,7 @@ def depolarised(rows: Sequence[Row]) -> Figure:
     figure.supxlabel(f"what is left of the scores, s (at {count} shots)", fontsize=8)
     figure.supylabel("accuracy, ε = 0.1", fontsize=8)
     guess = Line2D([], [], color=FAINT, lw=0.7, ls=":", label="guessing (clean)")
-    _key(figure, _LINES, 4, [guess])
+    _key(figure, _LINES, 3, [guess])
     return figure
 
 
@@ -181,7 +182,7 @@ def device(rows: Sequence[Row]) -> Figure:
             axes.margins(x=0.12)
             shown = [f"{f:g}\n{_signal(row)}" for f, row in zip(factors, found, strict=True)]
             axes.set_xticks(list(places.values()), shown, fontsize=6.5)
-        grid[0, column].set_title(f"{name}")
+        grid[0, column].set_title(f"{name}, {own[0]['images']} images", fontsize=7.5)
     count = next(row["shots"] for row in rows if row["part"] == "device" and row["shots"])
     grid[0, 0].set_ylabel("no shots")
     grid[1, 0].set_ylabel(f"{count} shots")
@@ -203,7 +204,7 @@ def local(rows: Sequence[Row]) -> Figure:
     marks = {"global": "", "device": "D", "local": "o"}
     words = ("global depolarising", "the device's noise × 0 to 4", "depolarising after each gate")
     for axes, name in zip(panels, names, strict=True):
-        for key, colour in (("clean", INK), ("worst", "#CC6677")):
+        for key, colour in (("clean", INK), ("worst", _WORST["color"])):
             for part, marker in marks.items():
                 own = sorted(
                     (row["signal"], row[key])
@@ -219,7 +220,10 @@ def local(rows: Sequence[Row]) -> Figure:
         axes.set_title(name)
     figure.supxlabel(f"signal left, s (at {_count(rows)} shots)", fontsize=8)
     panels[0].set_ylabel("accuracy, ε = 0.1")
-    handles = [Line2D([], [], color=INK, label="clean"), Line2D([], [], **{**_WORST, "lw": 1.4})]
+    handles = [
+        Line2D([], [], color=INK, label="clean"),
+        Line2D([], [], color="#CC6677", label="worst case"),
+    ]
     handles += [
         Line2D([], [], color=FAINT, marker=marker, ls="" if marker else "-", label=word)
         for marker, word in zip(marks.values(), words, strict=True)

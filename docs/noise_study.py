@@ -311,7 +311,16 @@ def compute(jobs: int) -> Row:
         for case, found in zip(cases, pool.map(study, cases), strict=True):
             print(f"{case[0]} seed {case[1]}: {len(found)} rows", file=sys.stderr, flush=True)
             rows += found
+    order = [*quantum(), *CLASSICAL]
+    rows.sort(key=lambda row: (order.index(row["model"]), row["seed"]))
     return {"versions": environment(True), "cpu_s": round(_cpu()), "rows": rows}
+
+
+def written(data: Row) -> str:
+    """The results as JSON, one row a line."""
+    about = json.dumps({key: value for key, value in data.items() if key != "rows"})
+    rows = ",\n".join(json.dumps(row, sort_keys=True) for row in data["rows"])
+    return f'{about[:-1]}, "rows": [\n{rows}\n]}}\n'
 
 
 def main() -> None:
@@ -321,9 +330,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     options = parser.parse_args()
     if not options.redraw:
-        lines = compute(options.jobs)
-        rows = ",\n".join(json.dumps(row, sort_keys=True) for row in lines.pop("rows"))
-        RESULTS.write_text(f'{json.dumps(lines)[:-1]}, "rows": [\n{rows}\n]}}\n')
+        RESULTS.write_text(written(compute(options.jobs)))
     for path, content in pages(json.loads(RESULTS.read_text())).items():
         path.write_bytes(content)
         print(f"wrote {path}", file=sys.stderr)

@@ -7,6 +7,7 @@ readout errors of the measured qubits are applied to the outcome.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
@@ -15,13 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.transpiler import Target
+from qiskit.transpiler import InstructionProperties, QubitProperties, Target
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
 from torch import Tensor
 
 from qbench.circuits.circuit import Circuit
+from qbench.errors import UsageError
 from qbench_engines import host
 from qbench_engines.aer import REASON, run
 from qbench_engines.backends import check_size, fake_backend, short_name
@@ -35,17 +37,21 @@ class NoisyAerEngine:
 
     Args:
         device: Short name of a fake backend, e.g. `marrakesh`.
+        scale: Factor on every error rate (see `scaled`): 0 for none, 1 for the device's own.
 
     Raises:
         UnknownNameError: There is none of that name.
+        UsageError: The factor is negative or not finite.
     """
 
     exact = False
     differentiable = False
 
-    def __init__(self, device: str) -> None:
-        self.device = short_name(device)
+    def __init__(self, device: str, scale: float = 1.0) -> None:
+        self.device, self.scale = short_name(device), scale
         self.name = f"aer:{self.device}"
+        if not 0 <= scale < math.inf:
+            raise UsageError(f"engine {self.name!r}: noise times {scale:g}; give a factor from 0")
         self._backend = fake_backend(self.device)
 
     def probabilities(
@@ -61,7 +67,7 @@ class NoisyAerEngine:
         check_size(self.name, self._backend, circuit.qubits)
         inputs = host.read(self.name, circuit, angles, state)
         rows = [
-            _outcome(circuit, self.device, *inputs.row(index).content)
+            _outcome(circuit, self.device, self.scale, *inputs.row(index).content)
             for index in shown(range(inputs.batch), self.name)
         ]
         found = np.stack(rows) if rows else np.empty((0, 2 ** len(circuit.measured)))
@@ -70,13 +76,12 @@ class NoisyAerEngine:
 
 @lru_cache(maxsize=4096)
 def _outcome(
-    circuit: Circuit, device: str, angles: bytes, state: bytes | None
+    circuit: Circuit, device: str, scale: float, angles: bytes, state: bytes | None
 ) -> NDArray[np.float64]:
     """One circuit's noisy distribution (2^m,), computed once: shots are drawn of it many times."""
-    inputs = host.Inputs.of(angles, state)
-    noisy = noisy_circuit(circuit, state is not None, device)
-    (gates,) = run(noisy.simulator, bind(noisy.program, inputs), noisy.measured, 1)
-    return np.asarray(gates @ noisy.readout)
+    noisy = noisy_circuit(circuit, state is not None, device, scale)
+    (outcome,) = noisy.probabilities(host.Inputs.of(angles, state))
+    return np.asarray(outcome)
 
 
 @dataclass(frozen=True)
@@ -99,10 +104,18 @@ class NoisyCircuit:
     simulator: AerSimulator
     metadata: dict[str, Any] = field(default_factory=dict)
 
+    def probabilities(self, inputs: host.Inputs) -> NDArray[np.float64]:
+        """Distributions read (batch, 2^m), in one job and so without a job's cost for each."""
+        bound = bind(self.program, inputs)
+        gates = run(self.simulator, bound, self.measured, inputs.batch)
+        return np.asarray(gates @ self.readout)
+
 
 @cache
-def noisy_circuit(circuit: Circuit, amplitudes: bool, device: str) -> NoisyCircuit:
-    """A circuit with the noise of a fake backend, made once a process."""
+def noisy_circuit(
+    circuit: Circuit, amplitudes: bool, device: str, scale: float = 1.0
+) -> NoisyCircuit:
+    """A circuit with the noise of a fake backend times `scale`, made once a process."""
     backend = fake_backend(device)
     full = compiled(circuit, amplitudes, backend)
     used = {full.find_bit(qubit).index for gate in full.data for qubit in gate.qubits}
@@ -114,7 +127,7 @@ def noisy_circuit(circuit: Circuit, amplitudes: bool, device: str) -> NoisyCircu
             reads[full.find_bit(gate.clbits[0]).index] = places[0]
         elif gate.operation.name != "barrier":
             program.append(gate.operation, places)
-    target = restricted(backend.target, qubits)
+    target = scaled(restricted(backend.target, qubits), scale)
     measured = tuple(reads[bit] for bit in range(len(reads)))
     return NoisyCircuit(
         program=program,
@@ -147,6 +160,42 @@ def restricted(target: Target, qubits: tuple[int, ...]) -> Target:
         if kept:
             small.add_instruction(target.operation_from_name(name), kept, name=name)
     return small
+
+
+def scaled(target: Target, scale: float) -> Target:
+    """A target with every error rate times `scale` (at least 0), on the same qubits.
+
+    The errors of gates are multiplied, T1 and T2 divided. Aer takes from a gate's error what
+    relaxation explains and makes depolarising noise of the rest, at most all of it. Errors of
+    readout are multiplied up to 1/2, where an outcome says nothing.
+    """
+    if scale == 1:
+        return target
+    noisier = Target(
+        num_qubits=target.num_qubits,
+        dt=target.dt,
+        qubit_properties=[
+            QubitProperties(_longer(found.t1, scale), _longer(found.t2, scale), found.frequency)
+            for found in target.qubit_properties or ()
+        ]
+        or None,
+    )
+    for name in target.operation_names:
+        most = 0.5 if name == "measure" else 1.0
+        rates = {
+            qubits: found and InstructionProperties(found.duration, _rate(found.error, scale, most))
+            for qubits, found in target[name].items()
+        }
+        noisier.add_instruction(target.operation_from_name(name), rates, name=name)
+    return noisier
+
+
+def _longer(time: float | None, scale: float) -> float | None:
+    return time if time is None else time / scale if scale else math.inf
+
+
+def _rate(error: float | None, scale: float, most: float) -> float | None:
+    return error if error is None else min(scale * error, max(most, error))
 
 
 def _gate_noise(target: Target) -> NoiseModel:
