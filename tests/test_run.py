@@ -392,6 +392,8 @@ def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
         text=True,
         start_new_session=True,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # What runs in the background of a shell inherits that SIGINT is ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     records = tmp_path / "o" / "records"
     until = time.monotonic() + 60
