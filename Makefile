@@ -8,10 +8,10 @@ run: .venv/installed
 	$(BIN)/qbench run --models all --attacks pgd
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-slow: .venv/installed-test
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n 2 -m slow
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

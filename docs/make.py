@@ -14,10 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from costs import attack_costs, certificate_costs
 
 from qbench.cli import cli
-from qbench.reporting import attack_costs, certificate_costs
-from qbench.store import Store
+from qbench.protocols import load_protocol
+from qbench.records.archive import open_results
+from qbench.report import ranking_table
 
 ROOT = Path(__file__).parents[1]
 
@@ -32,7 +34,9 @@ def command_line() -> str:
     parts = ["# The command line\n\nMade from `--help` by `docs/make.py`.\n"]
     context = click.Context(cli, info_name="qbench", terminal_width=100, **cli.context_settings)
     parts.append(f"```text\n{cli.get_help(context)}\n```\n")
-    for name, command in sorted(cli.commands.items()):
+    for name in cli.list_commands(context):
+        command = cli.get_command(context, name)
+        assert command is not None
         inner = click.Context(command, context, info_name=name, max_content_width=100)
         parts.append(f"## qbench {name}\n\n```text\n{command.get_help(inner)}\n```\n")
         for part, one in getattr(command, "commands", {}).items():
@@ -42,10 +46,10 @@ def command_line() -> str:
 
 
 def readme() -> str:
-    """The README with the table of `leaderboard/README.md`."""
-    page = (ROOT / "leaderboard" / "README.md").read_text()
-    table = page[page.index("|   Rank") :].split("\n\n")[0]
-    table = re.sub(r" <sup>[\d, ]+</sup>", "", table)
+    """The README with the first table of the leaderboard."""
+    results = open_results(ROOT / "leaderboard" / "results")
+    protocol = load_protocol(results.records[0].task.protocol.name)
+    table = ranking_table(results, protocol=protocol)
     text = (ROOT / "README.md").read_text()
     return block("leaderboard").sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
 
@@ -53,7 +57,7 @@ def readme() -> str:
 def attacks(runs: Sequence[Path]) -> dict[Path, str]:
     """`docs/attacks.md` with what every attack cost in each run; only the tables change."""
     path = ROOT / "docs" / "attacks.md"
-    costs = iter([attack_costs(Store(run).records()) for run in runs])
+    costs = iter([attack_costs(open_results(run)) for run in runs])
     return {
         path: block("costs").sub(
             lambda match: f"{match[1]}\n{next(costs)}\n{match[2]}", path.read_text()
@@ -63,8 +67,8 @@ def attacks(runs: Sequence[Path]) -> dict[Path, str]:
 
 def certificates(runs: Sequence[Path]) -> dict[Path, str]:
     """`docs/certificates.md` with what every certifier proved in a run, and how long it took."""
-    path, store = ROOT / "docs" / "certificates.md", Store(runs[0])
-    costs = certificate_costs(store.records(), store.images)
+    path = ROOT / "docs" / "certificates.md"
+    costs = certificate_costs(open_results(runs[0]))
     text = block("certificates").sub(lambda m: f"{m[1]}\n{costs}\n{m[2]}", path.read_text())
     return {path: text}
 

@@ -10,9 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qbench.api import Evaluation, evaluate, load_dataset, load_model, load_published
+    from qbench.api import (
+        Evaluation,
+        evaluate,
+        load_dataset,
+        load_model,
+        load_published,
+        results,
+    )
 
-__all__ = ["Evaluation", "evaluate", "load_dataset", "load_model", "load_published"]
+__all__ = ["Evaluation", "evaluate", "load_dataset", "load_model", "load_published", "results"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from qbench import scoring
-from qbench.crafting import craft
-from qbench.datasets.base import Dataset, Split, check_images
+from qbench import report
+from qbench.datasets.base import Dataset, Split, check_images, load_data
 from qbench.errors import DataError, Unsupported, UsageError, WeightsError
-from qbench.protocols import load_protocol
+from qbench.evaluation import scoring
+from qbench.evaluation.crafting import craft
+from qbench.protocols import DEFAULT, load_protocol
+from qbench.records.archive import open_results
+from qbench.records.results import Results
 from qbench.registry import load_registry
 from qbench.specs import Norm, ThreatModel
-from qbench.tasks import load_data
-from qbench.weights import load_into, unpack
-from qbench.zoo import Zoo, file_name
+from qbench.weights import Zoo, file_name, load_into, unpack
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
     from numpy.typing import NDArray
-
-DEFAULT_PROTOCOL = "glyphs-linf-v1"
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,34 @@ def load_dataset(name: str = "glyphs") -> Dataset:
         UnknownNameError: There is no such data set.
         DataError: Its file is missing or was changed.
     """
-    return load_data(name)
+    data = load_data(name)
+    # A copy: what its user changes there changes nothing for the next one.
+    train, test = (Split(s.x.clone(), s.y.clone()) for s in (data.train, data.test))
+    return replace(data, train=train, test=test)
+
+
+@dataclass(frozen=True)
+class Records:
+    """The records of a run or an archive, for further analysis.
+
+    Args:
+        results: The records and their side data.
+    """
+
+    results: Results
+
+    def to_pandas(self) -> pd.DataFrame:
+        """One row a record; of certified radii, one a budget."""
+        return report.to_frame(self.results)
+
+
+def results(path: Path | str) -> Records:
+    """The results in the folder of a run or an archive.
+
+    Raises:
+        StoreError: There are none, or they are damaged.
+    """
+    return Records(open_results(Path(path)))
 
 
 def load_published(model: str, path: Path | str) -> nn.Module:
@@ -149,7 +176,7 @@ def evaluate(
     if norm not in provided.spec.norms:
         norms = ", ".join(provided.spec.norms)
         raise Unsupported(f"{attack} cannot be bounded in {norm!r}: it takes {norms}")
-    protocol = load_protocol(DEFAULT_PROTOCOL)
+    protocol = load_protocol(DEFAULT)
     protocol.threat_model(eps)  # checks ε
     threat = ThreatModel(norm=norm, eps=eps, box=box)
     module = load_model(model, seed) if isinstance(model, str) else model

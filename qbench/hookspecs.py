@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
-    from qbench.specs import AttackSpec, CertifierSpec, DatasetSpec, EngineSpec, ModelSpec
+    from qbench.specs import (
+        AttackSpec,
+        CertifierSpec,
+        CommandSpec,
+        DatasetSpec,
+        EngineSpec,
+        ModelSpec,
+        ProtocolSpec,
+    )
 
 hookspec = pluggy.HookspecMarker("qbench")
 hookimpl = pluggy.HookimplMarker("qbench")
@@ -41,4 +49,16 @@ def qbench_engines() -> Iterable[EngineSpec]:
 @hookspec
 def qbench_datasets() -> Iterable[DatasetSpec]:
     """Data sets."""
+    raise NotImplementedError
+
+
+@hookspec
+def qbench_protocols() -> Iterable[ProtocolSpec]:
+    """Protocols: what is measured, as TOML files."""
+    raise NotImplementedError
+
+
+@hookspec
+def qbench_commands() -> Iterable[CommandSpec]:
+    """Subcommands of `qbench`, imported when they are called."""
     raise NotImplementedError

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import hashlib
+import importlib.abc
+import importlib.util
+import inspect
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
@@ -18,18 +23,30 @@ import pluggy
 
 from qbench import hookspecs
 from qbench.errors import PluginError, QbenchError, UnknownNameError, UsageError
-from qbench.specs import AttackSpec, CertifierSpec, DatasetSpec, EngineSpec, ModelSpec, Spec
+from qbench.specs import (
+    AttackSpec,
+    CertifierSpec,
+    CommandSpec,
+    DatasetSpec,
+    EngineSpec,
+    ModelSpec,
+    ProtocolSpec,
+    Spec,
+)
 
 ENTRY_POINT_GROUP = "qbench"
-Kind = Literal["model", "attack", "certifier", "engine", "dataset"]
+Kind = Literal["model", "attack", "certifier", "engine", "dataset", "protocol", "command"]
 SPEC_TYPES: dict[Kind, type[Spec]] = {
     "model": ModelSpec,
     "attack": AttackSpec,
     "certifier": CertifierSpec,
     "engine": EngineSpec,
     "dataset": DatasetSpec,
+    "protocol": ProtocolSpec,
+    "command": CommandSpec,
 }
 S = TypeVar("S", bound=Spec)
+Scalar = bool | int | float | str | None
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
@@ -52,21 +69,54 @@ class Provided(Generic[S]):
     plugin: str
     version: str
 
+    def resolved(self, params: Mapping[str, Any]) -> dict[str, Scalar]:
+        """Every parameter that the factory runs with: its defaults, the spec's, then `params`.
+
+        A whole number for a parameter that takes fractions becomes a float, so that one value has
+        one spelling. Values that are no scalars are left out: they are not a caller's to choose.
+
+        Raises:
+            PluginError: The factory does not import.
+        """
+        signature = inspect.signature(self._factory())
+        chosen = {name: p.default for name, p in signature.parameters.items()}
+        chosen |= {**self.spec.params, **params}
+        found: dict[str, Scalar] = {}
+        for name, value in chosen.items():
+            annotation = str(getattr(signature.parameters.get(name), "annotation", ""))
+            if isinstance(value, int) and not isinstance(value, bool) and "float" in annotation:
+                value = float(value)
+            if value is None or isinstance(value, bool | int | float | str):
+                found[name] = value
+        return dict(sorted(found.items()))
+
     def create(self, **params: Any) -> Any:
         """Import the factory and call it with the spec's parameters, overridden by `params`.
 
         Raises:
             PluginError: The factory does not import, or does not take these parameters.
         """
+        factory = self._factory()
         try:
-            return self.spec.resolve()(**{**self.spec.params, **params})
+            return factory(**{**self.spec.params, **params})
         except QbenchError:
             raise
         except Exception as error:
-            raise PluginError(
-                f"plugin {self.plugin!r} cannot make {self.spec.name!r} from "
-                f"{self.spec.factory}: {type(error).__name__}: {error}"
-            ) from error
+            raise self._broken(error) from error
+
+    def _factory(self) -> Callable[..., Any]:
+        try:
+            return self.spec.resolve()
+        except QbenchError:
+            raise
+        except Exception as error:
+            raise self._broken(error) from error
+
+    def _broken(self, error: Exception) -> PluginError:
+        return PluginError(
+            f"plugin {self.plugin!r} cannot make {self.spec.name!r} from "
+            f"{self.spec.factory}: {type(error).__name__}: {error}"
+        )
 
 
 class Registry:
@@ -88,7 +138,7 @@ class Registry:
             for kind, spec_type in SPEC_TYPES.items():
                 for specs in getattr(manager.hook, f"qbench_{kind}s")():
                     found += [(kind, _checked(spec, spec_type)) for spec in specs]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plugin.error = f"{type(error).__name__}: {error}"
             return
         for kind, spec in found:
@@ -116,6 +166,10 @@ class Registry:
     def all(self, kind: Literal["engine"]) -> dict[str, Provided[EngineSpec]]: ...
     @overload
     def all(self, kind: Literal["dataset"]) -> dict[str, Provided[DatasetSpec]]: ...
+    @overload
+    def all(self, kind: Literal["protocol"]) -> dict[str, Provided[ProtocolSpec]]: ...
+    @overload
+    def all(self, kind: Literal["command"]) -> dict[str, Provided[CommandSpec]]: ...
     def all(self, kind: Kind) -> Any:
         """Everything of one kind by name, in the order it was provided.
 
@@ -136,6 +190,10 @@ class Registry:
     def get(self, kind: Literal["engine"], name: str) -> Provided[EngineSpec]: ...
     @overload
     def get(self, kind: Literal["dataset"], name: str) -> Provided[DatasetSpec]: ...
+    @overload
+    def get(self, kind: Literal["protocol"], name: str) -> Provided[ProtocolSpec]: ...
+    @overload
+    def get(self, kind: Literal["command"], name: str) -> Provided[CommandSpec]: ...
     def get(self, kind: Kind, name: str) -> Any:
         """Look one name up.
 
@@ -178,18 +236,62 @@ def _checked(spec: object, spec_type: type[Spec]) -> Spec:
 
 @dataclass(frozen=True)
 class PluginFile:
-    """A plugin as a Python file. Its source travels with every task, so workers need no copy."""
+    """A plugin as a Python file. Its source travels with every task, so workers need no copy.
+
+    Args:
+        path: The file.
+        source: What is in it.
+        helpers: Modules beside the file that it imports, directly or through one another: name and
+            source, by name.
+    """
 
     path: str
     source: bytes
+    helpers: tuple[tuple[str, bytes], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The plugin's name: the file's, without its ending."""
+        return Path(self.path).stem
+
+    @property
+    def sha256(self) -> str:
+        """Of all its source: the version of the plugin."""
+        digest = hashlib.sha256(self.source)
+        for name, source in self.helpers:
+            digest.update(f"\0{name}\0".encode() + source)
+        return digest.hexdigest()
 
     @classmethod
     def read(cls, path: Path) -> PluginFile:
         """Read a file. Raises `PluginError` when it cannot be read."""
         try:
-            return cls(str(path.resolve()), path.read_bytes())
+            path = path.resolve()
+            source = path.read_bytes()
+            return cls(str(path), source, tuple(sorted(_beside(path.parent, source).items())))
         except OSError as error:
             raise PluginError(f"plugin {path} does not load: {error.strerror}") from error
+
+
+def _beside(folder: Path, source: bytes) -> dict[str, bytes]:
+    """Source of the modules in a folder that some source imports, and that those import."""
+    found: dict[str, bytes] = {}
+    waiting = [source]
+    while waiting:
+        try:
+            tree = ast.parse(waiting.pop())
+        except (SyntaxError, ValueError):
+            continue  # executing it says what is wrong
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for name in names:
+                file = folder / f"{name}.py"
+                if name.isidentifier() and name not in found and file.is_file():
+                    found[name] = file.read_bytes()
+                    waiting.append(found[name])
+    return found
 
 
 @lru_cache(maxsize=8)
@@ -208,7 +310,7 @@ def load_registry(files: tuple[PluginFile, ...] = ()) -> Registry:
         registry.plugins[plugin.name] = plugin
         try:
             module = entry.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             plugin.error = f"{type(error).__name__}: {error}"
         else:
             registry.add(plugin, module)
@@ -222,11 +324,11 @@ def _first_party_first(entry: EntryPoint) -> tuple[bool, str]:
 
 
 def _load_file(registry: Registry, file: PluginFile) -> None:
-    name = Path(file.path).stem
-    version = hashlib.sha256(file.source).hexdigest()[:12]
+    name = file.name
+    version = file.sha256
     try:
-        if name in registry.plugins or (name in sys.modules and not _is_from(name, file)):
-            raise PluginError(f"the name {name!r} is taken by another plugin or module: rename it")
+        if name in registry.plugins or not name.isidentifier():
+            raise PluginError(f"the name {name!r} is taken or is no module's name: rename the file")
         plugin = Plugin(name, file.path, version)
         registry.add(plugin, _execute(name, file))
     except (Exception, SystemExit) as error:
@@ -238,17 +340,45 @@ def _load_file(registry: Registry, file: PluginFile) -> None:
         raise PluginError(f"plugin {file.path} does not load: {plugin.error}")
 
 
-def _is_from(name: str, file: PluginFile) -> bool:
-    return getattr(sys.modules[name], "__file__", None) == file.path
-
-
 def _execute(name: str, file: PluginFile) -> ModuleType:
-    module = ModuleType(name)
-    module.__file__ = file.path
-    sys.modules[name] = module  # factories name their module, and classes are pickled by it
+    """Import a plugin file, and what it imports from beside it, from source that is here."""
+    sources = {name: file.source, **dict(file.helpers)}
+    finder = _Sources(Path(file.path).parent, sources)
+    for module in sources:
+        known = getattr(sys.modules.get(module), "__file__", None)
+        if known == finder.path(module):
+            del sys.modules[module]  # the file may have changed since
+        elif module in sys.modules:
+            raise PluginError(
+                f"the name {module!r} is taken by another plugin or module: rename it"
+            )
+    sys.meta_path.insert(0, finder)
     try:
-        exec(compile(file.source, file.path, "exec"), module.__dict__)
+        return importlib.import_module(name)
     except BaseException:
-        del sys.modules[name]
+        sys.meta_path.remove(finder)
         raise
-    return module
+
+
+class _Sources(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
+    """Finds modules in a mapping from names to source; they stay importable, as pickling asks."""
+
+    def __init__(self, folder: Path, sources: Mapping[str, bytes]) -> None:
+        self._folder, self._sources = folder, sources
+
+    def path(self, name: str) -> str:
+        """Where a module came from."""
+        return str(self._folder / f"{name}.py")
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
+        if fullname not in self._sources:
+            return None
+        return importlib.util.spec_from_loader(fullname, self, origin=self.path(fullname))
+
+    def get_source(self, fullname: str) -> str:
+        return importlib.util.decode_source(self._sources[fullname])
+
+    def exec_module(self, module: ModuleType) -> None:
+        module.__file__ = self.path(module.__name__)
+        code = self.source_to_code(self._sources[module.__name__], module.__file__)
+        exec(code, module.__dict__)

@@ -20,12 +20,15 @@ class Spec:
         description: One line.
         factory: `"module:callable"`, imported when the object is first needed.
         params: Keyword arguments of the factory.
+        revision: Raised by the author whenever results change: what has one name and one revision
+            gives the same results, whatever the version of the package.
     """
 
     name: str
     description: str
     factory: str
     params: Mapping[str, Any] = field(default_factory=dict)
+    revision: int = 1
 
     def resolve(self) -> Callable[..., Any]:
         """Import the factory. Any error of the import passes through."""
@@ -71,6 +74,10 @@ class ModelSpec(Spec):
         recipe: Default training.
         differentiable: Whether scores have gradients with respect to the input.
         stochastic: Whether two passes over one input may differ.
+        engine: Name of the engine that runs its circuits unless another one is asked for; the
+            module then has an attribute `engine`. None for a model without circuits.
+        variant_of: Name of the model that this one is, trained in another way.
+        paper, licence, authors: Where it comes from and who may use it, for its card.
     """
 
     family: Family
@@ -78,6 +85,11 @@ class ModelSpec(Spec):
     recipe: Recipe = field(default_factory=Recipe)
     differentiable: bool = True
     stochastic: bool = False
+    engine: str | None = None
+    variant_of: str | None = None
+    paper: str = ""
+    licence: str = ""
+    authors: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,12 +117,14 @@ class CertifierSpec(Spec):
         source: Paper and theorem or equation.
         norms: The norms in which it certifies single images; empty for a global Lipschitz bound.
         smoothed: Whether what it certifies is not the model but its smoothed version.
+        baseline: Whether it is a published bound that reports compare tighter ones with.
     """
 
     structures: tuple[str, ...]
     source: str
     norms: tuple[Norm, ...] = ()
     smoothed: bool = False
+    baseline: bool = False
 
     def covers(self, structure: str) -> bool:
         """Whether it certifies models of this structure."""
@@ -139,7 +153,29 @@ class EngineSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSpec(Spec):
-    """A data set; the factory returns a `datasets.base.Dataset`."""
+    """A data set; the factory returns a `datasets.base.Dataset`.
+
+    Args:
+        downloads: Whether loading it may ask the network; reports then do without it.
+    """
+
+    downloads: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolSpec(Spec):
+    """A way to measure robustness; the factory returns the bytes of its TOML file.
+
+    Args:
+        sha256: Of the file: a protocol never changes, a correction is a new one.
+    """
+
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandSpec(Spec):
+    """A subcommand of `qbench`; the factory is a `click.Command`, which is not called."""
 
 
 @dataclass(frozen=True, kw_only=True)

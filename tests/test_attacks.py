@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from qbench.crafting import craft
+from qbench.evaluation.crafting import craft
 from qbench.geometry import distance
 from qbench.specs import ThreatModel
 from qbench_attacks.gradient import FGSM, PGD

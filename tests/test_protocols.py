@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from qbench import protocols
+from qbench.datasets.base import load_data
 from qbench.errors import ProtocolError, UnknownNameError, UsageError
 from qbench.protocols import load_protocol
-from qbench.tasks import load_data, select
+from qbench.registry import load_registry
 
 
 def test_the_leaderboards_protocol():
@@ -14,9 +16,13 @@ def test_the_leaderboards_protocol():
     assert protocol.attack_params("pgd", 0.1) == {
         "steps": 40, "relative_step": 2.5, "random_start": True, "restarts": 1, "keep": "best",
     }  # fmt: skip
-    split = select(load_data("glyphs"), protocol.selection, None)
-    assert len(split.y) == 200
-    assert len(select(load_data("glyphs"), protocol.selection, 7).y) == 7
+    assert protocol.first_attack == "pgd"
+    glyphs = load_data("glyphs")
+    assert len(protocol.selection.images(glyphs).y) == 200
+    few = protocol.selection.images(glyphs, 7)
+    assert len(few.y) == 7
+    few.x.zero_()  # a copy
+    assert protocol.selection.images(glyphs, 7).x.max() > 0
 
 
 def test_the_authors_protocol_doubles_the_steps_at_the_largest_budget():
@@ -29,7 +35,7 @@ def test_the_authors_protocol_doubles_the_steps_at_the_largest_budget():
 
 def test_the_authors_protocol_takes_the_first_hundred_permuted_training_images():
     data = load_data("glyphs")
-    split = select(data, load_protocol("wendlinger2024").selection, None)
+    split = load_protocol("wendlinger2024").selection.images(data)
     order = np.random.default_rng(123401234).permutation(1000)[:100]
     assert len(split.y) == 100
     assert (split.x == data.train.x[order]).all()
@@ -38,7 +44,9 @@ def test_the_authors_protocol_takes_the_first_hundred_permuted_training_images()
 
 def test_a_changed_protocol_is_refused(monkeypatch):
     load_protocol.cache_clear()
-    monkeypatch.setitem(protocols._PINNED, "glyphs-linf-v1", "0" * 64)
+    provided = load_registry(()).get("protocol", "glyphs-linf-v1")
+    other = replace(provided, spec=replace(provided.spec, sha256="0" * 64))
+    monkeypatch.setitem(load_registry(())._specs["protocol"], "glyphs-linf-v1", other)
     with pytest.raises(ProtocolError, match=r"was changed: SHA-256 is .*, pinned is 0000"):
         load_protocol("glyphs-linf-v1")
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from qbench.crafting import frozen
+from qbench.evaluation.crafting import frozen
 from qbench.specs import ThreatModel
-from qbench_art.containment import contained
+from qbench_art.isolated_rng import isolated_rng
 from qbench_art.library import check_parameters, load_class, parameters
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class ArtAttack:
         # ART is imported here and not with this module: listing attacks must stay cheap.
         from qbench_art.run import Run
 
-        with frozen(model), contained(generator):
+        with frozen(model), isolated_rng(generator):
             return Run(self, cls, model, x, y, threat_model).adversarial()
 
     def build(self, cls: type[Any], classifier: Classifier, threat: ThreatModel, n: int) -> Any:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from art.exceptions import EstimatorError
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from qbench.crafting import TimeoutExceededError
 from qbench.errors import PluginError, QbenchError, Unsupported, UsageError
+from qbench.evaluation.isolation import TimeoutExceededError
 from qbench.geometry import project
 from qbench.specs import ThreatModel
 from qbench_art.classifier import Array, Classifier, Exhausted, View, image_shape
 from qbench_art.library import parameters
 from qbench_art.quirks import QUIRKS, Quirks
 
-if TYPE_CHECKING:
-    from qbench_art.attack import ArtAttack
+
+class Parameters(Protocol):
+    """What a run needs to know of an attack, see `attack.ArtAttack`."""
+
+    max_queries: int
+
+    def build(self, cls: type[Any], classifier: Any, threat: ThreatModel, n: int) -> Any: ...
 
 
 class Run:
@@ -39,7 +44,7 @@ class Run:
 
     def __init__(
         self,
-        attack: ArtAttack,
+        attack: Parameters,
         cls: type[Any],
         model: nn.Module,
         x: Tensor,

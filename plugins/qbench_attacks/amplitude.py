@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from qbench.crafting import CountedModel
 from qbench.errors import Unsupported
+from qbench.evaluation.crafting import CountedModel
 from qbench_attacks.base import Search, at_least
 from qbench_attacks.minimum import MinimumNormAttack, Nearest
 

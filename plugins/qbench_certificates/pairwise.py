@@ -15,7 +15,7 @@ _BETWEEN = 8  # radii tried from one reported budget to the next
 
 
 @dataclass(frozen=True)
-class Questions:
+class MarginQueries:
     """m questions: is the margin of `label` over `other` positive within `radius` of an image?
 
     Args:
@@ -31,9 +31,9 @@ class Questions:
     radius: Tensor
     least: Tensor
 
-    def __getitem__(self, index: Tensor) -> Questions:
+    def __getitem__(self, index: Tensor) -> MarginQueries:
         """The questions at `index`."""
-        return Questions(
+        return MarginQueries(
             self.image[index],
             self.label[index],
             self.other[index],
@@ -50,7 +50,7 @@ class Questions:
         return below[index], above[index]
 
 
-def rungs(eps: tuple[float, ...]) -> Tensor:
+def candidate_radii(eps: tuple[float, ...]) -> Tensor:
     """0, the budgets, and seven radii between each and the one before, ascending."""
     ladder = [0.0]
     for budget in eps:
@@ -60,19 +60,19 @@ def rungs(eps: tuple[float, ...]) -> Tensor:
     return torch.tensor(ladder, dtype=torch.float64)
 
 
-def largest_rungs(
-    scores: Tensor, y: Tensor, eps: tuple[float, ...], proves: Callable[[Questions], Tensor]
+def largest_candidates(
+    scores: Tensor, y: Tensor, eps: tuple[float, ...], proves: Callable[[MarginQueries], Tensor]
 ) -> Tensor:
     """The largest rung proved for each image, (n,), by bisection; 0 where there is none.
 
     Args:
         scores: Of the clean images in float64, (n, classes).
         y: Labels (n,).
-        eps: The budgets that are reported, which are rungs.
+        eps: The budgets that are reported, which are candidate_radii.
         proves: From questions to whether each is answered by a proof, (m,). It may leave
             questions about an image open once one of them is.
     """
-    ladder, least = rungs(eps), slack(scores)
+    ladder, least = candidate_radii(eps), slack(scores)
     others = torch.arange(scores.shape[1] - 1).expand(len(y), -1)
     others = others + (others >= y[:, None])
     margin = scores.gather(1, y[:, None]) - scores.gather(1, others)
@@ -83,7 +83,7 @@ def largest_rungs(
         middle = (low + high) // 2
         image = (high - low > 1).nonzero()[:, 0]
         each = image.repeat_interleave(others.shape[1])
-        questions = Questions(
+        questions = MarginQueries(
             image=each,
             label=y[each],
             other=others[image].flatten(),

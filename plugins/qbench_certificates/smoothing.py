@@ -8,8 +8,8 @@ import torch
 from scipy.special import betaincinv, ndtri
 from torch import Tensor, nn
 
-from qbench.crafting import frozen
 from qbench.errors import UsageError
+from qbench.evaluation.crafting import frozen
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 

@@ -7,16 +7,19 @@ from collections.abc import Iterable
 from qbench.hookspecs import hookimpl
 from qbench.specs import ModelSpec, Recipe
 
+_PAPER = "arXiv:2404.16154"
+
 
 @hookimpl
 def qbench_models() -> Iterable[ModelSpec]:
-    """The two classical networks of the reference paper, plain and adversarially trained."""
+    """The two classical networks of the reference paper, and adversarially trained ones."""
     yield ModelSpec(
         name="convnet",
         description="one 5x5 convolution (6 channels), max-pool, linear; 20 epochs",
         factory="qbench_classical.models:ConvNet",
         family="classical",
         structure="convnet",
+        paper=_PAPER,
     )
     yield ModelSpec(
         name="fourier",
@@ -24,6 +27,7 @@ def qbench_models() -> Iterable[ModelSpec]:
         factory="qbench_classical.models:Fourier",
         family="classical",
         structure="sine-network",
+        paper=_PAPER,
     )
     yield ModelSpec(
         name="convnet-at",
@@ -32,6 +36,7 @@ def qbench_models() -> Iterable[ModelSpec]:
         family="classical",
         structure="convnet",
         recipe=Recipe(adversarial_eps=0.1),
+        variant_of="convnet",
     )
     yield ModelSpec(
         name="fourier-at",
@@ -40,4 +45,5 @@ def qbench_models() -> Iterable[ModelSpec]:
         family="classical",
         structure="sine-network",
         recipe=Recipe(adversarial_eps=0.1),
+        variant_of="fourier",
     )

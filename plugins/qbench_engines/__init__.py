@@ -1,4 +1,4 @@
-"""Engines of other libraries: PennyLane devices, Qiskit Aer, and IBM devices in simulation."""
+"""Our compiled engine, the reference engine, PennyLane devices, Qiskit Aer and IBM devices."""
 
 from __future__ import annotations
 
@@ -10,7 +10,21 @@ from qbench.specs import EngineSpec
 
 @hookimpl
 def qbench_engines() -> Iterable[EngineSpec]:
-    """Where circuits run outside this project; each needs an optional package."""
+    """Where circuits run; engines of other libraries need an optional package."""
+    yield EngineSpec(
+        name="statevector",
+        description="compiled batches of circuits with adjoint gradients, on the CPU: the default",
+        factory="qbench_engines.statevector:StatevectorEngine",
+        exact=True,
+        differentiable=True,
+    )
+    yield EngineSpec(
+        name="torch",
+        description="plain torch, any precision and device: the readable reference",
+        factory="qbench.circuits.torch_engine:TorchEngine",
+        exact=True,
+        differentiable=True,
+    )
     yield EngineSpec(
         name="pennylane",
         description="a PennyLane QNode on any device (default.qubit), gradients where it has them",

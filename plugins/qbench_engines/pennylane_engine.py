@@ -15,7 +15,7 @@ from pennylane.exceptions import DeviceError
 from torch import Tensor
 
 from qbench.circuits.circuit import Circuit
-from qbench.circuits.sampling import SampledEngine, check_shots, fresh_seed
+from qbench.engines.sampling import SampledEngine, check_shots, fresh_seed
 from qbench.errors import UnknownNameError, UsageError
 from qbench.interfaces import Engine
 from qbench_engines import host

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qbench.hookspecs import hookimpl
-from qbench.specs import EngineSpec, ModelSpec, Recipe
+from qbench.specs import ModelSpec, Recipe
+
+_PAPER = "arXiv:2404.16154"
+_ENGINE = "statevector"
 
 
 def _reup(name: str, penalty: float, epochs: int) -> ModelSpec:
@@ -15,7 +18,9 @@ def _reup(name: str, penalty: float, epochs: int) -> ModelSpec:
         factory="qbench_quantum.models:ReUpload",
         family="quantum",
         structure="reupload-circuit",
+        engine=_ENGINE,
         recipe=Recipe(epochs=epochs, regularisation=penalty),
+        paper=_PAPER,
     )
 
 
@@ -28,6 +33,7 @@ def _hardware(layers: int) -> ModelSpec:
         params={"qubits": 4, "layers": layers},
         family="quantum",
         structure="split-reupload-circuit",
+        engine=_ENGINE,
         recipe=Recipe(epochs=100, regularisation=0.1),
     )
 
@@ -45,6 +51,8 @@ def qbench_models() -> Iterable[ModelSpec]:
         factory="qbench_quantum.models:Amplitude",
         family="quantum",
         structure="amplitude-circuit",
+        engine=_ENGINE,
+        paper=_PAPER,
     )
     yield ModelSpec(
         name="reup-at",
@@ -52,7 +60,9 @@ def qbench_models() -> Iterable[ModelSpec]:
         factory="qbench_quantum.models:ReUpload",
         family="quantum",
         structure="reupload-circuit",
+        engine=_ENGINE,
         recipe=Recipe(adversarial_eps=0.1),
+        variant_of="reup",
     )
     yield ModelSpec(
         name="reup-cert",
@@ -61,7 +71,9 @@ def qbench_models() -> Iterable[ModelSpec]:
         params={"penalty": "grouped"},
         family="quantum",
         structure="reupload-circuit",
+        engine=_ENGINE,
         recipe=Recipe(epochs=100, learning_rate=3e-3, regularisation=1.5e-4),
+        variant_of="reup",
     )
     yield ModelSpec(
         name="amplitude-at",
@@ -69,26 +81,9 @@ def qbench_models() -> Iterable[ModelSpec]:
         factory="qbench_quantum.models:Amplitude",
         family="quantum",
         structure="amplitude-circuit",
+        engine=_ENGINE,
         recipe=Recipe(adversarial_eps=0.1),
+        variant_of="amplitude",
     )
     for layers in (4, 8):
         yield _hardware(layers)
-
-
-@hookimpl
-def qbench_engines() -> Iterable[EngineSpec]:
-    """The engines that simulate circuits exactly."""
-    yield EngineSpec(
-        name="statevector",
-        description="compiled batches of circuits with adjoint gradients, on the CPU: the default",
-        factory="qbench.circuits.statevector:StatevectorEngine",
-        exact=True,
-        differentiable=True,
-    )
-    yield EngineSpec(
-        name="torch",
-        description="plain torch, any precision and device: the readable reference",
-        factory="qbench.circuits.torch_engine:TorchEngine",
-        exact=True,
-        differentiable=True,
-    )

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from qbench.circuits.circuit import Circuit
-from qbench.circuits.statevector import StatevectorEngine, quadratic_forms
 from qbench.circuits.torch_engine import expectations
 from qbench.errors import DataError
 from qbench.interfaces import Engine
+from qbench_engines.statevector import StatevectorEngine, quadratic_forms
 
 _SMALL = 0.01  # parameters start as 0.01 · uniform[0, 1)
 

@@ -8,8 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from qbench.cli import bench, certify, hardware, leaderboard, listing, run, sheet, train
+from qbench.cli import certify, export, leaderboard, listing, run, sheet, train, verify
 from qbench.errors import QbenchError
+from qbench.text import one_line
 
 
 def _version() -> str:
@@ -19,7 +20,32 @@ def _version() -> str:
         return "unknown"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Group(click.Group):
+    """Our own commands, and those of plugins."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        from qbench.registry import load_registry
+
+        return sorted({*super().list_commands(ctx), *load_registry().all("command")})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        from qbench.errors import PluginError
+        from qbench.registry import load_registry
+
+        own = super().get_command(ctx, cmd_name)
+        provided = None if own else load_registry().all("command").get(cmd_name)
+        if provided is None:
+            return own
+        command = provided.spec.resolve()
+        if not isinstance(command, click.Command):
+            raise PluginError(f"plugin {provided.plugin!r}: {cmd_name!r} is no click.Command")
+        return command
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(_version(), prog_name="qbench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def cli(debug: bool) -> None:
@@ -31,14 +57,16 @@ def cli(debug: bool) -> None:
       qbench run --models all --attacks pgd         attack everything, write a leaderboard
       qbench run --models reup,convnet --limit 20   a quick look
       qbench run --plugin ./my_model.py --models my-model
+      qbench verify leaderboard/results             recompute what is published
     """
 
 
 for _command in (
     run.run,
     certify.certify,
-    hardware.hardware,
     leaderboard.leaderboard,
+    verify.verify,
+    export.export,
     train.train,
     listing.models,
     listing.attacks,
@@ -48,7 +76,6 @@ for _command in (
     listing.protocols,
     listing.plugins,
     sheet.sheet,
-    bench.bench,
 ):
     cli.add_command(_command)
 
@@ -58,7 +85,7 @@ def main() -> None:
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:
-        sys.exit(cli.main(arguments, prog_name="qbench", standalone_mode=False) or 0)
+        sys.exit(cli.main(arguments, prog_name="qbench", standalone_mode=False, obj=arguments) or 0)
     except click.ClickException as error:
         error.show()
         sys.exit(2)
@@ -68,7 +95,7 @@ def main() -> None:
     except QbenchError as error:
         if debug:
             traceback.print_exc()
-        click.echo(f"error: {' '.join(str(error).split())}", err=True)
+        click.echo(f"error: {one_line(str(error), None)}", err=True)
         sys.exit(2)
     except BrokenPipeError:
         sys.stderr.close()
@@ -76,8 +103,6 @@ def main() -> None:
     except Exception as error:
         if debug:
             raise
-        click.echo(
-            f"internal error: {type(error).__name__}: {error} (see --debug; please report it)",
-            err=True,
-        )
+        what = one_line(f"{type(error).__name__}: {error}")
+        click.echo(f"internal error: {what} (see --debug; please report it)", err=True)
         sys.exit(1)

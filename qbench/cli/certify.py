@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -26,7 +24,7 @@ from qbench.cli.options import (
     seeds_option,
     time_limit_option,
 )
-from qbench.cli.tasks import exit_with, folder, print_plan, run_tasks
+from qbench.cli.tasks import carry_out
 
 if TYPE_CHECKING:
     from qbench.registry import PluginFile
@@ -40,7 +38,8 @@ if TYPE_CHECKING:
     type=Listed(str, "names"),
     default="all",
     show_default=True,
-    help="Certifiers: names, globs or all ('qbench certifiers' lists them).",
+    help="Certifiers: names, globs or all ('qbench certifiers' lists them); those of a smoothed "
+    "model only by name.",
 )
 @click.option(
     "--norm",
@@ -94,18 +93,14 @@ def certify(
       qbench certify --models fourier --dataset digits4
       qbench certify --plugin ./my_model.py --models my-model --certifiers smoothing --norm l2
     """
-    from qbench import soundness
-    from qbench.plan import RunSelection, make_plan
-    from qbench.reporting import build, summary_table
-    from qbench.store import Store
+    from qbench.evaluation.planner import RunSelection
 
     both: tuple[Norm, ...] = ("linf", "l2")
-    norms = None if norm is None else tuple(n for n in both if norm in (n, "both"))
     selection = RunSelection(
         models=models,
         attacks=(),
         certifiers=certifiers,
-        norms=norms,
+        norms=None if norm is None else tuple(n for n in both if norm in (n, "both")),
         protocol=protocol,
         dataset=dataset,
         seeds=seeds,
@@ -115,26 +110,12 @@ def certify(
         retrain=retrain,
         plugins=plugins,
     )
-    store = Store(out or Path("runs") / folder(selection))
-    tasks = make_plan(selection)
-    if dry_run:
-        print_plan(tasks, store, as_json)
-        return
-    records = run_tasks(tasks, store, executor, jobs)
-    every = store.records()
-    compared = soundness.check(every, store.images)
-    build(every, store.images, store.root / "leaderboard")
-    if as_json:
-        page = (store.root / "leaderboard" / "leaderboard.json").read_text()
-        summary: dict[str, Any] = {
-            "out": str(store.root),
-            "records": dict(Counter(record.status for record in records)),
-            "compared": compared,
-            "leaderboard": json.loads(page),
-        }
-        click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
-    else:
-        click.echo(summary_table(records, store.images))
-        held = f"; held against {compared} attacked images on record" if compared else ""
-        click.echo(f"\npictures: {store.root / 'leaderboard' / 'README.md'}{held}")
-    exit_with(records)
+    carry_out(
+        selection,
+        out=out,
+        archive=None,
+        executor=executor,
+        jobs=jobs,
+        dry_run=dry_run,
+        as_json=as_json,
+    )

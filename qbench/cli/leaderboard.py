@@ -1,37 +1,206 @@
-"""`qbench leaderboard`: rebuilt from records alone."""
+"""`qbench leaderboard`: pages from results, and the archive that keeps the results of many runs."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from qbench.cli.options import plugin_option
 
-@click.command()
-@click.argument("results", type=click.Path(file_okay=False, path_type=Path))
-@click.option(
-    "--out",
+if TYPE_CHECKING:
+    from qbench.protocols import Protocol
+    from qbench.records.results import Results
+    from qbench.registry import PluginFile
+
+_results = click.Path(file_okay=False, path_type=Path)
+archive_option = click.option(
+    "--archive",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder to publish in; records go to OUT/results.  [default: RESULTS/leaderboard]",
+    default=Path("leaderboard/results"),
+    show_default=True,
+    help="The archive.",
 )
-def leaderboard(results: Path, out: Path | None) -> None:
-    """Build the leaderboard of RESULTS, the output folder of a run, from its records.
+
+
+@click.group()
+def leaderboard() -> None:
+    """Build pages from results, and keep results of many runs together.
+
+    An archive holds a folder a protocol, and in it a folder a model. What is in it is never changed
+    by what is added: to replace a model, raise its revision or take it out first.
+
+    \b
+    Typical use:
+      qbench leaderboard add runs/glyphs-linf-v1                  take a run's models over
+      qbench leaderboard build leaderboard/results --out leaderboard
+      qbench leaderboard merge THEIRS --archive OURS
+      qbench leaderboard remove my-model
+    """
+
+
+@leaderboard.command()
+@click.argument("run", type=_results)
+@archive_option
+@click.option("--models", help="Only these models, separated by commas.  [default: all of the run]")
+def add(run: Path, archive: Path, models: str | None) -> None:
+    """Take the models of RUN over into the archive.
+
+    A model that is new gets a folder of its own, with the transfers between it and the models that
+    are there; nothing else is written.
 
     \b
     Examples:
-      qbench leaderboard runs/glyphs-linf-v1                     look at it again
-      qbench leaderboard runs/glyphs-linf-v1 --out leaderboard   publish it, records and all
-      qbench leaderboard leaderboard/results --out leaderboard   rebuild the published one
+      qbench leaderboard add runs/glyphs-linf-v1
+      qbench leaderboard add runs/mine --archive results --models my-model
     """
-    from qbench import soundness
-    from qbench.reporting import build, summary_table
-    from qbench.store import Store
+    _take_over([run], archive, None if models is None else models.split(","))
 
-    store = Store(results)
-    records = store.records()
-    soundness.check(records, store.images)
-    if out is not None:
-        Store(out / "results").publish(store, records)
-    build(records, store.images, out or results / "leaderboard")
-    click.echo(summary_table(records, store.images))
-    click.echo(f"\nleaderboard and pictures: {(out or results / 'leaderboard') / 'README.md'}")
+
+@leaderboard.command()
+@click.argument("sources", type=_results, nargs=-1, required=True)
+@archive_option
+def merge(sources: tuple[Path, ...], archive: Path) -> None:
+    """Take over everything that the runs or archives SOURCES hold.
+
+    Transfers between models that never met in a run are missing afterwards: 'qbench run --models
+    all --archive ARCHIVE' makes them, and 'qbench leaderboard add' takes them over.
+
+    \b
+    Example:
+      qbench leaderboard merge runs/mine ../theirs/results --archive leaderboard/results
+    """
+    _take_over(list(sources), archive, None)
+
+
+@leaderboard.command()
+@click.argument("model")
+@archive_option
+def remove(model: str, archive: Path) -> None:
+    """Take MODEL out of the archive, with every transfer from and to it.
+
+    \b
+    Example:
+      qbench leaderboard remove my-model --archive leaderboard/results
+    """
+    from qbench.errors import StoreError
+    from qbench.records.archive import Archive, boards
+
+    found = [Archive.read(path) for path in boards(archive)]
+    holding = [one for one in found if model in one.entries]
+    if not holding:
+        raise StoreError(f"no model {model!r} in {archive}")
+    for one in holding:
+        others = one.remove(model)
+        also = f"; transfers also from {', '.join(others)}" if others else ""
+        click.echo(f"removed {model} from {one.root}{also}")
+
+
+@leaderboard.command()
+@click.argument("results", type=_results)
+@click.option(
+    "--out",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the page.  [default: RESULTS/leaderboard for a run]",
+)
+@click.option("--eps", type=float, help="Budget to rank by.  [default: the protocol's]")
+@click.option(
+    "--norm",
+    type=click.Choice(["linf", "l2"]),
+    help="Norm to rank by, if attacks in it are on record.  [default: the protocol's]",
+)
+@plugin_option
+def build(
+    results: Path,
+    out: Path | None,
+    eps: float | None,
+    norm: str | None,
+    plugins: tuple[PluginFile, ...],
+) -> None:
+    """Write the page and the pictures of RESULTS, the folder of a run or an archive.
+
+    \b
+    Examples:
+      qbench leaderboard build runs/glyphs-linf-v1
+      qbench leaderboard build leaderboard/results --out leaderboard
+      qbench leaderboard build leaderboard/results --out /tmp/page --eps 0.05
+    """
+    from qbench.errors import UsageError
+    from qbench.records.archive import open_results
+    from qbench.records.store import FILE
+    from qbench.report import build as write
+    from qbench.report import known_dataset, summary_table
+
+    found = _sound(open_results(results))
+    if norm is not None:
+        found = _in_norm(found, norm)
+    if out is None and not (results / FILE).is_file():
+        raise UsageError("say where the page of an archive goes: --out FOLDER")
+    page, protocol = out or results / "leaderboard", _protocol(found, plugins)
+    write(found, page, eps=eps, dataset=known_dataset(found, plugins), protocol=protocol)
+    click.echo(summary_table(found, eps=eps, protocol=protocol))
+    click.echo(f"\nleaderboard and pictures: {page / 'README.md'}")
+
+
+def _take_over(sources: list[Path], root: Path, models: list[str] | None) -> None:
+    from qbench.records.archive import Archive, board_name, open_results
+
+    for source in sources:
+        every = [_sound(open_results(path)) for path in _parts(source)]
+        for results in every:
+            protocol = _protocol(results, ())
+            name = board_name(results, None if protocol is None else protocol.selection.dataset)
+            target = Archive.read(root / name)
+            written = target.add(results, models)
+            what = ", ".join(written) if written else "nothing new"
+            click.echo(f"{source} -> {target.root}: {what}")
+
+
+def _in_norm(results: Results, norm: str) -> Results:
+    """Results with the attacks and certificates in one norm.
+
+    Raises:
+        UsageError: No attack in it is on record.
+    """
+    from dataclasses import replace
+
+    from qbench.errors import UsageError
+
+    kept = tuple(r for r in results.records if getattr(r.task, "norm", norm) == norm)
+    if not any(record.task.kind == "attack" for record in kept):
+        raise UsageError(f"no attack bounded in {norm} is on record")
+    return replace(results, records=kept)
+
+
+def _parts(source: Path) -> list[Path]:
+    from qbench.records.archive import boards
+    from qbench.records.store import FILE
+
+    return [source] if (source / FILE).is_file() else boards(source)
+
+
+def _sound(results: Results) -> Results:
+    """Results in which no attack contradicts a certificate.
+
+    Raises:
+        SoundnessError: One does.
+    """
+    from qbench.errors import SoundnessError
+    from qbench.records import soundness
+
+    violations, _ = soundness.check(results)
+    if violations:
+        raise SoundnessError(f"{violations[0]} ({len(violations)} such): the certificate is wrong")
+    return results
+
+
+def _protocol(results: Results, plugins: tuple[PluginFile, ...]) -> Protocol | None:
+    """The protocol of results, None where nobody provides it."""
+    from qbench.errors import UnknownNameError
+    from qbench.protocols import load_protocol
+
+    try:
+        return load_protocol(results.records[0].task.protocol.name, plugins)
+    except UnknownNameError:
+        return None

@@ -43,7 +43,7 @@ def _text(value: Any) -> str:
 def models(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the models: name, family, training, and which seeds the zoo holds."""
     from qbench.registry import load_registry
-    from qbench.zoo import Zoo
+    from qbench.weights import Zoo
 
     rows, zoo = [], Zoo()
     for name, provided in load_registry(plugins).all("model").items():
@@ -152,14 +152,16 @@ def engines(engine: str | None, plugins: tuple[PluginFile, ...], as_json: bool) 
 
 
 @click.command()
+@plugin_option
 @json_option
-def protocols(as_json: bool) -> None:
+def protocols(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the protocols: what is measured, frozen by SHA-256."""
-    from qbench.protocols import load_protocol, protocol_names
+    from qbench.protocols import load_protocol
+    from qbench.registry import load_registry
 
     rows = []
-    for name in protocol_names():
-        protocol = load_protocol(name)
+    for name in load_registry(plugins).all("protocol"):
+        protocol = load_protocol(name, plugins)
         rows.append(
             {
                 "name": name,

@@ -78,17 +78,18 @@ eps_option = click.option(
 engine_option = click.option(
     "--engine",
     metavar="NAME[:DEVICE]",
-    help="Where the circuits of quantum models run ('qbench engines').  [default: statevector]",
+    help="Where the circuits of quantum models run ('qbench engines').  [default: the model's own]",
 )
 shots_option = click.option(
     "--shots", type=int, help="How often each circuit is run; exact probabilities when left out."
 )
 craft_on_option = click.option(
     "--craft-on",
-    type=click.Choice(["engine", "twin"]),
+    "attacked",
+    type=click.Choice(["engine", "ideal"]),
     default="engine",
     show_default=True,
-    help="What attacks see: the engine, or the same circuit simulated exactly.",
+    help="What attacks see: the engine, or the ideal (noiseless) simulator of the same circuit.",
 )
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first N images of the protocol."
@@ -96,14 +97,21 @@ limit_option = click.option(
 out_option = click.option(
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the results.  [default: runs/PROTOCOL, which git ignores]",
+    help="Folder of the results; models that it holds stay on the page.  "
+    "[default: runs/PROTOCOL, which git ignores]",
+)
+archive_option = click.option(
+    "--archive",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Results that are there already, e.g. leaderboard/results: only what they lack is done.",
 )
 time_limit_option = click.option(
     "--time-limit",
     type=click.FloatRange(min=0, min_open=True),
     default=600.0,
     show_default=True,
-    help="Seconds that one attack or certifier on one model may take; then it has failed.",
+    help="Seconds that one task (a training, an attack, a certifier on one model) may take; then "
+    "it has failed.",
 )
 retrain_option = click.option(
     "--retrain", is_flag=True, help="Train the models afresh instead of taking the zoo's weights."

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from qbench.cli.options import (
     Listed,
+    archive_option,
     craft_on_option,
     dataset_option,
     dry_run_option,
@@ -29,12 +28,10 @@ from qbench.cli.options import (
     shots_option,
     time_limit_option,
 )
-from qbench.cli.tasks import exit_with, folder, print_plan, run_tasks
+from qbench.cli.tasks import carry_out
 
 if TYPE_CHECKING:
-    from qbench.records import Record
     from qbench.registry import PluginFile
-    from qbench.store import Store
 
 
 @click.command()
@@ -55,6 +52,7 @@ if TYPE_CHECKING:
 @eps_option
 @limit_option
 @out_option
+@archive_option
 @time_limit_option
 @retrain_option
 @dry_run_option
@@ -67,13 +65,14 @@ def run(
     attacks: tuple[str, ...],
     engine: str | None,
     shots: int | None,
-    craft_on: str,
+    attacked: str,
     protocol: str,
     dataset: str | None,
     seeds: tuple[int, ...] | None,
     eps: tuple[float, ...] | None,
     limit: int | None,
     out: Path | None,
+    archive: Path | None,
     time_limit: float,
     retrain: bool,
     dry_run: bool,
@@ -87,7 +86,8 @@ def run(
     Every model and seed is attacked at every budget, its adversarial images are tried on every
     other model, and what can be proved of it is computed ('qbench certify' does that alone).
     A certificate that an attack contradicts fails the run. Results are kept in the output
-    folder: a run that is interrupted or killed goes on where it was, with the same command.
+    folder: a run that is interrupted or killed goes on where it was, with the same command, and
+    another run in the same folder adds its models to the leaderboard.
 
     \b
     Examples:
@@ -96,20 +96,19 @@ def run(
       qbench run --models all --attacks pgd,fgsm --eps 0.1 --dry-run
       qbench run --models reup --attacks pgd,pgd:steps=200:restarts=5
       qbench run --models 'reup*' --shots 1024
-      qbench run --models reup-0.2 --engine aer:marrakesh --craft-on twin --seeds 0 --limit 20
+      qbench run --models reup-0.2 --engine aer:marrakesh --craft-on ideal --seeds 0 --limit 20
       qbench run --protocol wendlinger2024
+      qbench run --models my-model --plugin my_model.py --archive leaderboard/results
       qbench run --executor tcp://scheduler:8786    on the workers of a Dask scheduler
     """
-    from qbench import soundness
-    from qbench.plan import RunSelection, make_plan
-    from qbench.store import Store
+    from qbench.evaluation.planner import RunSelection
 
     selection = RunSelection(
         models=models,
         attacks=attacks,
         engine=engine,
         shots=shots,
-        twin=craft_on == "twin",
+        attacked=attacked,
         protocol=protocol,
         dataset=dataset,
         seeds=seeds,
@@ -119,33 +118,12 @@ def run(
         retrain=retrain,
         plugins=plugins,
     )
-    store = Store(out or Path("runs") / folder(selection))
-    tasks = make_plan(selection)
-    if dry_run:
-        print_plan(tasks, store, as_json)
-        return
-    records = run_tasks(tasks, store, executor, jobs)
-    soundness.check(store.records(), store.images)
-    _report(records, store, as_json)
-    exit_with(records)
-
-
-def _report(records: list[Record], store: Store, as_json: bool) -> None:
-    from qbench.reporting import build
-
-    written = build(records, store.images, store.root / "leaderboard")
-    if as_json:
-        summary: dict[str, Any] = {
-            "out": str(store.root),
-            "records": dict(Counter(record.status for record in records)),
-            "written": [str(path) for path in written],
-            "leaderboard": json.loads(
-                (store.root / "leaderboard" / "leaderboard.json").read_text()
-            ),
-        }
-        click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
-        return
-    from qbench.reporting import summary_table
-
-    click.echo(summary_table(records, store.images))
-    click.echo(f"\nleaderboard and pictures: {store.root / 'leaderboard' / 'README.md'}")
+    carry_out(
+        selection,
+        out=out,
+        archive=archive,
+        executor=executor,
+        jobs=jobs,
+        dry_run=dry_run,
+        as_json=as_json,
+    )

@@ -24,8 +24,8 @@ def sheet(dataset: str, file: Path, plugins: tuple[PluginFile, ...]) -> None:
     Example:
       qbench sheet glyphs glyphs.png
     """
-    from qbench.reporting import write_sample_sheet
-    from qbench.tasks import load_data
+    from qbench.datasets.base import load_data
+    from qbench.report import write_sample_sheet
 
     write_sample_sheet(load_data(dataset, plugins), file)
     click.echo(f"wrote {file}")

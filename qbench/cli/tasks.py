@@ -1,21 +1,64 @@
-"""What the commands that run task graphs share."""
+"""What the commands that run tasks share."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from qbench.text import one_line
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from qbench.plan import RunSelection
-    from qbench.records import Record
-    from qbench.store import Store
-    from qbench.tasks import Task
+    from qbench.evaluation.planner import RunSelection
+    from qbench.evaluation.task import Task
+    from qbench.records.record import Record
+    from qbench.records.results import Results
+    from qbench.records.store import RunStore
+
+
+def carry_out(
+    selection: RunSelection,
+    *,
+    out: Path | None,
+    archive: Path | None,
+    executor: str,
+    jobs: int,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Run what a selection asks for, and report on everything in the folder; does not return.
+
+    Args:
+        selection: What to run.
+        out: The folder of the results.
+        archive: Results that are there already.
+        executor, jobs: Where tasks run.
+        dry_run: Print the plan and do nothing.
+        as_json: Print JSON.
+    """
+    from qbench.evaluation.planner import make_plan
+    from qbench.records.store import RunStore
+
+    store = RunStore(out or Path("runs") / folder(selection))
+    adopted = None if archive is None else _board(archive, selection.protocol)
+    known = store.identities() | {record.id for record in (adopted.records if adopted else ())}
+    tasks = make_plan(selection, known)
+    if dry_run:
+        print_plan(tasks, store, as_json)
+        sys.exit(0)
+    with store.locked():
+        if adopted is not None:
+            store.adopt(adopted)
+        store.note_command(typed())
+        records = _run(tasks, store, executor, jobs)
+    report(store, records, selection, as_json=as_json)
 
 
 def folder(selection: RunSelection) -> str:
@@ -25,42 +68,104 @@ def folder(selection: RunSelection) -> str:
     return f"{selection.protocol}{data}{limit}{'-retrained' if selection.retrain else ''}"
 
 
-def run_tasks(tasks: Sequence[Task], store: Store, executor: str, jobs: int) -> list[Record]:
-    """Run what has no done record yet, with a progress bar; the records of all tasks."""
+def typed() -> str:
+    """The command as it was typed, quoted for a shell."""
+    context = click.get_current_context().find_root()
+    arguments = context.obj if isinstance(context.obj, list) else sys.argv[1:]
+    return one_line(shlex.join(["qbench", *arguments]), None)
+
+
+def _board(archive: Path, protocol: str) -> Results | None:
+    """The results of an archive under one protocol."""
+    from qbench.records.archive import Archive, boards
+
+    for path in boards(archive):
+        results = Archive.read(path).results()
+        if results.records[0].task.protocol.name == protocol:
+            return results
+    return None
+
+
+def _run(tasks: Sequence[Task], store: RunStore, executor: str, jobs: int) -> list[Record]:
+    """Run what has no valid result yet, with a progress bar; the records of all tasks."""
     from qbench.cli.progress import progress
-    from qbench.executors import open_executor
-    from qbench.graph import run_graph
+    from qbench.evaluation.executors import open_executor
+    from qbench.evaluation.scheduler import Scheduler
 
     what = f"{jobs} at a time" if executor == "local" else f"on {executor}"
     click.echo(f"{len(tasks)} tasks, {what}, results in {store.root}", err=True)
-    with store.locked(), progress("running", total=sum(map(_weight, tasks))) as advance:
+    weights = {task.identity.id: _weight(task) for task in tasks}
+    with progress("running", total=sum(weights.values())) as advance:
+
+        def done(task: Task, _record: Record) -> None:
+            advance(weights[task.identity.id], task.title)
+
         try:
             with open_executor(executor, jobs) as pool:
-                return run_graph(
-                    tasks,
-                    store,
-                    pool,
-                    width=_width(executor, jobs),
-                    on_done=lambda task, _record: advance(_weight(task), task.title),
-                )
+                return Scheduler(tasks, store, pool, done).run()
         except KeyboardInterrupt:
             click.echo("interrupted: the same command goes on from here", err=True)
             raise
 
 
-def print_plan(tasks: Sequence[Task], store: Store, as_json: bool) -> None:
+def report(
+    store: RunStore, records: Sequence[Record], selection: RunSelection, *, as_json: bool
+) -> NoReturn:
+    """Write and print the leaderboard of a run's folder, name what failed, and leave.
+
+    The exit code is 2 where an attack on record contradicts a certificate, 1 where a task failed.
+    """
+    from qbench.files import own_folder
+    from qbench.protocols import load_protocol
+    from qbench.records import soundness
+    from qbench.report import build, known_dataset, summary_table
+
+    results = store.results()
+    violations, compared = soundness.check(results)
+    results = soundness.without(results, violations)
+    protocol = load_protocol(selection.protocol, selection.plugins)
+    dataset = known_dataset(results, selection.plugins)
+    page = own_folder(store.root / "leaderboard")
+    written = build(results, page, dataset=dataset, protocol=protocol)
+    if as_json:
+        summary = {
+            "out": str(store.root),
+            "records": dict(Counter(record.status for record in records)),
+            "compared": compared,
+            "written": [str(path) for path in written],
+            "leaderboard": json.loads((page / "leaderboard.json").read_text()),
+        }
+        click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
+    else:
+        click.echo(summary_table(results, protocol=protocol))
+        click.echo(f"\nleaderboard and pictures: {page / 'README.md'}")
+    failed = [record for record in records if record.status == "failed"]
+    for record in failed:
+        click.echo(f"failed: {record.title}: {record.reason}", err=True)
+    for violation in violations[:5]:
+        click.echo(f"error: {violation}: the certificate is wrong", err=True)
+    if violations:
+        click.echo(
+            f"error: {len(violations)} such; the certificates were left out of the page: mend the "
+            "certifier and raise its revision",
+            err=True,
+        )
+    sys.exit(2 if violations else 1 if failed else 0)
+
+
+def print_plan(tasks: Sequence[Task], store: RunStore, as_json: bool) -> None:
     """What would be done, and what it would cost."""
-    from qbench.effort import passes
+    from qbench.evaluation.task import TaskContext
 
     done = {
-        task.key
+        task.identity.id
         for task in tasks
-        if (record := store.find(task.model, task.key)) and record.status == "done"
+        if (record := store.find(task.identity.id)) and record.status == "done"
     }
     rows = []
-    for kind, count in Counter(task.kind for task in tasks).items():
-        group = [task for task in tasks if task.kind == kind and task.key not in done]
-        costs = [passes(task) for task in group]
+    for kind, count in Counter(task.identity.kind for task in tasks).items():
+        group = [t for t in tasks if t.identity.kind == kind and t.identity.id not in done]
+        costs = [task.passes(TaskContext(task)) for task in group]
         rows.append(
             {
                 "task": kind,
@@ -80,29 +185,12 @@ def print_plan(tasks: Sequence[Task], store: Store, as_json: bool) -> None:
     click.echo(tabulate(rows, headers="keys", intfmt=","))
 
 
-def exit_with(records: Sequence[Record]) -> NoReturn:
-    """Name what failed, and leave with 1 if anything did."""
-    failed = [record for record in records if record.status == "failed"]
-    for record in failed:
-        what = f"{record.task} of {record.target.model} seed {record.target.seed}"
-        by = f" by {record.certifier.name}" if record.certifier else ""
-        click.echo(f"failed: {what}{by}: {record.reason}", err=True)
-    sys.exit(1 if failed else 0)
-
-
-def _width(executor: str, jobs: int) -> int:
-    """Tasks handed out at a time: enough to keep workers busy, few enough to hold in memory."""
-    if executor == "local":
-        return 1 if jobs == 1 else 2 * jobs
-    return 64
-
-
 def _weight(task: Task) -> float:
     """How long a task takes, roughly, in passes of one image: only the progress bar sees it."""
-    from qbench.effort import passes
-    from qbench.registry import load_registry
+    from qbench.evaluation.task import TaskContext
 
-    forward, gradient = passes(task)
-    quantum = load_registry(task.plugins).get("model", task.model).spec.family == "quantum"
-    certified = 20_000 if task.kind == "certification" else 0
+    context = TaskContext(task)
+    forward, gradient = task.passes(context)
+    quantum = context.provided.spec.family == "quantum"
+    certified = 20_000 if task.identity.kind == "radii" else 0
     return 100 + certified + (forward + 2 * gradient) * (1 if quantum else 0.05)

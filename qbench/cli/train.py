@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,12 +53,12 @@ def train(
       qbench train --models 'reup*' --seeds 0
     """
     from qbench.cli.progress import progress
+    from qbench.datasets.base import load_data
     from qbench.errors import UsageError
-    from qbench.executors import open_executor
+    from qbench.evaluation.executors import InProcess, open_executor
+    from qbench.evaluation.zoo_training import TrainingJob, train_zoo
+    from qbench.files import locked
     from qbench.registry import load_registry
-    from qbench.store import Store
-    from qbench.tasks import load_data
-    from qbench.zoo_training import TrainingJob, train_zoo
 
     if any(seed < 0 for seed in seeds):
         raise UsageError(f"seeds must be at least 0, got {list(seeds)}")
@@ -75,9 +76,9 @@ def train(
     total = sum(epochs[job.model] for job in work)
     shown: dict[TrainingJob, int] = {}
     with (
-        Store(out).locked(),
+        locked(out),
         progress("training", total) as advance,
-        open_executor("local", jobs) as executor,
+        open_executor("local", jobs) if jobs > 1 else nullcontext(InProcess()) as executor,
     ):
 
         def show(job: TrainingJob, state: object) -> None:

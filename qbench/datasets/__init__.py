@@ -25,6 +25,7 @@ def qbench_datasets() -> Iterable[DatasetSpec]:
         name="mnist4",
         description="MNIST digits 0-3, 16x16, downloaded or from QBENCH_MNIST",
         factory="qbench.datasets.mnist4:load",
+        downloads=True,
     )
     yield DatasetSpec(
         name="digits4",

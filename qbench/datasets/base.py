@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
 from qbench.errors import DataError
+from qbench.registry import PluginFile, load_registry
+
+MOST_CLASSES = 32_767  # labels are kept in 16 bits
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class Dataset:
 
     Args:
         name, version: As in records.
-        sha256: Of its content.
+        sha256: Of its content. `load_data` computes it, whatever stands here.
         image_shape: Rows and columns.
         classes: Names of the classes by label.
         train, test: The two splits.
@@ -44,12 +49,67 @@ class Dataset:
     test: Split
 
 
+@lru_cache(maxsize=4)
+def load_data(name: str, plugins: tuple[PluginFile, ...] = ()) -> Dataset:
+    """A data set by name, checked, with the SHA-256 of its images and labels.
+
+    Raises:
+        UnknownNameError: There is no such data set.
+        DataError: It does not load, or is no such data set.
+    """
+    made = load_registry(plugins).get("dataset", name).create()
+    try:
+        dataset = _checked(name, made)
+    except DataError as error:
+        raise DataError(f"data set {name!r}: {error}") from error
+    train, test = (Split(s.x.contiguous(), s.y.long()) for s in (dataset.train, dataset.test))
+    return replace(
+        dataset, train=train, test=test, sha256=_sha256(dataset.image_shape, train, test)
+    )
+
+
+def _checked(name: str, dataset: object) -> Dataset:
+    if not isinstance(dataset, Dataset):
+        raise DataError(f"its factory made a {type(dataset).__name__}, not a Dataset")
+    if dataset.name != name:
+        raise DataError(f"it calls itself {dataset.name!r}")
+    if not 2 <= len(dataset.classes) <= MOST_CLASSES:
+        raise DataError(f"it has {len(dataset.classes)} classes: give 2 to {MOST_CLASSES}")
+    shape = dataset.image_shape
+    if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
+        raise DataError(f"its images have shape {shape}: give rows and columns")
+    for kind in ("train", "test"):
+        split = getattr(dataset, kind)
+        try:
+            if not isinstance(split, Split):
+                raise DataError(f"a {type(split).__name__} instead of a Split")
+            check_images(split.x, split.y, shape[0] * shape[1], len(dataset.classes))
+            if split.x.dtype != torch.float32:
+                raise DataError(f"images are {split.x.dtype}: give float32")
+        except DataError as error:
+            raise DataError(f"{kind}: {error}") from error
+    return dataset
+
+
+def _sha256(shape: tuple[int, int], *splits: Split) -> str:
+    digest = hashlib.sha256(f"{shape}".encode())
+    for split in splits:
+        for values in (split.x, split.y):
+            digest.update(f"{tuple(values.shape)}".encode() + values.numpy().tobytes())
+    return digest.hexdigest()
+
+
 def check_images(x: Tensor, y: Tensor, features: int, classes: int) -> None:
     """Check that x (n, features) and y (n,) are images and labels a model can be tried on.
 
     Raises:
         DataError: Naming the first offender.
     """
+    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
+        raise DataError(
+            f"images and labels must be torch tensors, got {type(x).__name__} and "
+            f"{type(y).__name__}: use torch.as_tensor"
+        )
     if x.dim() != 2 or x.shape[1] != features or len(x) == 0 or not x.is_floating_point():
         raise DataError(
             f"images must be floating point of shape (n, {features}), "

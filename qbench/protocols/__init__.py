@@ -5,19 +5,47 @@ from __future__ import annotations
 import hashlib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
 from typing import Any, Literal, cast
 
-from qbench.errors import ProtocolError, UnknownNameError, UsageError
-from qbench.specs import Norm, ThreatModel
+import numpy as np
 
-_PINNED = {
-    "glyphs-linf-v1": "e90cfe1089ee8d1baed1da88458fa8b007b0ed15cfe4547f59b2abdac73e7253",
-    "wendlinger2024": "536e67b7d9519fa614bd59721f3108e515452b46f1c1b16df308b502941d9c28",
-}
+from qbench.datasets.base import Dataset, Split
+from qbench.errors import ProtocolError, UsageError
+from qbench.hookspecs import hookimpl
+from qbench.registry import PluginFile, load_registry
+from qbench.specs import Norm, ProtocolSpec, ThreatModel
+
+DEFAULT = "glyphs-linf-v1"
+
+
+@hookimpl
+def qbench_protocols() -> Iterable[ProtocolSpec]:
+    """The leaderboard's protocol, and that of the reference paper's code."""
+    yield ProtocolSpec(
+        name=DEFAULT,
+        description="all 200 test glyphs, ℓ∞, pixels stay in [0, 1], untargeted white-box; "
+        "the leaderboard's protocol",
+        factory="qbench.protocols:shipped",
+        params={"name": DEFAULT},
+        sha256="e90cfe1089ee8d1baed1da88458fa8b007b0ed15cfe4547f59b2abdac73e7253",
+    )
+    yield ProtocolSpec(
+        name="wendlinger2024",
+        description="as the code of arXiv:2404.16154: first 100 permuted training images, ℓ∞, "
+        "no pixel box, last iterate",
+        factory="qbench.protocols:shipped",
+        params={"name": "wendlinger2024"},
+        sha256="536e67b7d9519fa614bd59721f3108e515452b46f1c1b16df308b502941d9c28",
+    )
+
+
+def shipped(name: str) -> bytes:
+    """The file of a protocol that ships with qbench."""
+    return (resources.files(__package__) / f"{name}.toml").read_bytes()
 
 
 @dataclass(frozen=True)
@@ -36,6 +64,15 @@ class Selection:
     split: Literal["train", "test"]
     permutation_seed: int | None = None
     n: int | None = None
+
+    def images(self, dataset: Dataset, limit: int | None = None) -> Split:
+        """The images that are attacked, in order and as a copy, at most `limit` of them."""
+        split: Split = getattr(dataset, self.split)
+        order = np.arange(len(split.y))
+        if self.permutation_seed is not None:
+            order = np.random.default_rng(self.permutation_seed).permutation(len(order))
+        order = order[: self.n][:limit]
+        return Split(split.x[order], split.y[order])
 
 
 @dataclass(frozen=True)
@@ -64,6 +101,11 @@ class Protocol:
     ranking_eps: float
     attacks: Mapping[str, Mapping[str, Any]]
 
+    @property
+    def first_attack(self) -> str | None:
+        """The attack that it defines first: the one that probes and pictures show."""
+        return next(iter(self.attacks), None)
+
     def threat_model(self, eps: float) -> ThreatModel:
         """The threat model at one budget.
 
@@ -83,36 +125,39 @@ class Protocol:
         return params
 
 
-def protocol_names() -> list[str]:
-    """Every protocol that ships with qbench."""
-    return sorted(_PINNED)
-
-
 @lru_cache
-def load_protocol(name: str) -> Protocol:
+def load_protocol(name: str, plugins: tuple[PluginFile, ...] = ()) -> Protocol:
     """Read a protocol and check that it is the frozen one.
 
     Raises:
         UnknownNameError: There is no such protocol.
-        ProtocolError: Its file was changed.
+        ProtocolError: Its file was changed, or is none.
     """
-    if name not in _PINNED:
-        raise UnknownNameError("protocol", name, _PINNED)
-    file = resources.files(__package__) / f"{name}.toml"
-    content = file.read_bytes()
+    provided = load_registry(plugins).get("protocol", name)
+    content: bytes = provided.create()
     found = hashlib.sha256(content).hexdigest()
-    if found != _PINNED[name]:
+    if found != provided.spec.sha256:
         raise ProtocolError(
-            f"protocol file {file} was changed: SHA-256 is {found}, pinned is {_PINNED[name]}; "
-            "reinstall qbench-robustness"
+            f"the file of protocol {name!r} was changed: SHA-256 is {found}, pinned is "
+            f"{provided.spec.sha256}; reinstall {provided.plugin}"
         )
+    try:
+        protocol = _read(content, found)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ProtocolError(f"protocol {name!r} is no protocol: {error!r}") from error
+    if protocol.name != name:
+        raise ProtocolError(f"protocol {name!r} calls itself {protocol.name!r}")
+    return protocol
+
+
+def _read(content: bytes, sha256: str) -> Protocol:
     raw = tomllib.loads(content.decode())
     threat, data = raw["threat_model"], raw["dataset"]
     box = threat.get("box")
     return Protocol(
         name=raw["name"],
         description=raw["description"],
-        sha256=found,
+        sha256=sha256,
         seeds=tuple(raw["seeds"]),
         selection=Selection(
             dataset=data["name"],

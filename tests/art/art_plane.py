@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from qbench.crafting import craft
+from qbench.evaluation.crafting import craft
 from qbench.specs import ThreatModel
 from qbench_art import qbench_attacks
 

@@ -11,12 +11,12 @@ import torch
 from art_plane import DISTANCE, FEATURES, SIDE, SPECS, Plane, X, Y, attack, beyond, images
 from torch import nn
 
-from qbench.crafting import TimeoutExceededError, craft
 from qbench.errors import Unsupported, UsageError
+from qbench.evaluation.isolation import TimeoutExceededError, craft
 from qbench.specs import ThreatModel
 from qbench_art.attack import ArtAttack
 from qbench_art.classifier import Classifier, View
-from qbench_art.containment import contained
+from qbench_art.isolated_rng import isolated_rng
 
 
 @pytest.mark.parametrize("name", SPECS)
@@ -50,7 +50,7 @@ def test_another_seed_is_another_attack(name):
 
 def test_a_random_state_that_the_system_would_seed_follows_the_generator():
     def draw(seed):
-        with contained(torch.Generator().manual_seed(seed)):
+        with isolated_rng(torch.Generator().manual_seed(seed)):
             states = [np.random.RandomState(), np.random.RandomState(), np.random.RandomState(3)]
             return [state.rand() for state in states]
 
@@ -156,7 +156,7 @@ def test_a_search_that_never_ends_is_ended():
 def test_nothing_is_printed(capfd, caplog):
     threat = ThreatModel(norm="linf", eps=0.1)
     craft(ArtAttack(cls="NewtonFool", verbose=True, max_iter=2), Plane(), X, Y, threat, 0)
-    with contained(torch.Generator()):
+    with isolated_rng(torch.Generator()):
         print("progress")
         logging.getLogger("art.attacks").warning("progress")
     assert caplog.records == []

@@ -7,7 +7,7 @@ import torch
 from art_plane import SPECS, attack
 
 from qbench.api import load_dataset, load_model
-from qbench.crafting import craft
+from qbench.evaluation.crafting import craft
 from qbench.specs import ThreatModel
 
 FAMILIES = ["reup", "amplitude", "convnet", "fourier"]

@@ -9,8 +9,8 @@ import torch
 from art_plane import DISTANCE, Plane, X, Y, attack, images
 from torch import nn
 
-from qbench.crafting import craft
 from qbench.errors import PluginError, UnknownNameError, Unsupported, UsageError
+from qbench.evaluation.crafting import craft
 from qbench.geometry import distance
 from qbench.specs import ThreatModel
 from qbench_art.attack import ArtAttack

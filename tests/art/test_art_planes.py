@@ -6,8 +6,8 @@ import pytest
 import torch
 from art_plane import DISTANCE, SPECS, Plane, X, Y, attack, beyond, fooled
 
-from qbench.crafting import craft
 from qbench.errors import Unsupported
+from qbench.evaluation.crafting import craft
 from qbench.specs import ThreatModel
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qbench.crafting import Crafted, craft
+from qbench.evaluation.crafting import Crafted, craft
 from qbench.geometry import distance
 from qbench.specs import ThreatModel
 

@@ -13,7 +13,7 @@ from known_models import broken
 from torch import nn
 
 import qbench
-from qbench.crafting import craft, frozen
+from qbench.evaluation.crafting import craft, frozen
 from qbench.geometry import project
 from qbench.specs import ThreatModel
 from qbench_attacks.apgd import APGD, APGDTargeted

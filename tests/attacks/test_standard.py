@@ -8,7 +8,7 @@ from known_models import broken, network, run
 from torch import nn
 
 import qbench
-from qbench.crafting import craft
+from qbench.evaluation.crafting import craft
 from qbench.specs import ThreatModel
 from qbench_attacks.apgd import APGD, APGDTargeted
 from qbench_attacks.fab import FAB

@@ -9,8 +9,8 @@ import qbench
 from qbench.datasets import glyphs
 from qbench.datasets.base import Dataset, Split, check_images
 from qbench.errors import DataError
+from qbench.evaluation.training import train
 from qbench.specs import Recipe
-from qbench.training import train
 from qbench_classical.models import ConvNet
 
 # Statistics of the published training images (docs/data.md), classes - + ⊢ ⊣ in order.

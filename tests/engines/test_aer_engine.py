@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qbench.circuits.circuit import Circuit
-from qbench.circuits.sampling import SampledEngine, standard_errors
 from qbench.circuits.torch_engine import expectations
+from qbench.datasets.base import load_data
 from qbench.engines import create_engine, engine_devices
+from qbench.engines.sampling import SampledEngine, standard_errors
 from qbench.errors import UnknownNameError, Unsupported, UsageError
-from qbench.tasks import load_data
 from qbench_engines import host
 from qbench_engines.mottonen import gates, ry_angles
 from qbench_quantum.models import Amplitude, ReUpload

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from engine_cases import (
@@ -23,11 +22,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from qbench.circuits.circuit import Circuit
-from qbench.circuits.sampling import SampledEngine, standard_errors
 from qbench.circuits.torch_engine import TorchEngine, expectations
+from qbench.datasets.base import load_data
 from qbench.engines import create_engine, engine_devices
+from qbench.engines.sampling import SampledEngine, standard_errors
 from qbench.errors import UnknownNameError, Unsupported, UsageError
-from qbench.tasks import load_data
+from qbench.records.store import RunStore
 from qbench_quantum.models import Amplitude, ReUpload
 
 pytestmark = needs_pennylane
@@ -248,17 +248,16 @@ def test_a_plugin_file_may_hand_in_a_plain_torch_layer(qbench_cli, tmp_path: Pat
     (tmp_path / "my_layer.py").write_text(PLUGIN)
     result = qbench_cli(
         "run", "--plugin", "my_layer.py", "--models", "my-layer", "--attacks", "pgd:steps=5",
-        "--eps", "0.1", "--seeds", "0", "--limit", "6", "--jobs", "1", "--json",
+        "--eps", "0.1", "--seeds", "0", "--limit", "6", "--jobs", "1", "--json", "--out", "run",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     (row,) = json.loads(result.stdout)["leaderboard"]["rows"]
-    records = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("*.json")]
-    (attacked,) = [r for r in records if r.get("task") == "robust-accuracy"]
+    store = RunStore(tmp_path / "run")
+    (attacked,) = [record for record in store.records() if record.task.kind == "attack"]
     assert row["model"] == "my-layer"
-    assert attacked["status"] == "done"
-    assert attacked["cost"]["gradient"] >= 5 * 6
-    images = next((tmp_path / "runs").rglob(attacked["images"]["file"]))
-    columns = np.load(images)
+    assert attacked.status == "done"
+    assert attacked.cost.gradient >= 5 * 6
+    columns = store.columns(attacked)
     # PGD pushes every margin down, and uses the whole budget.
     assert (columns["adversarial_margin"] < columns["clean_margin"] - 1e-3).all()
     assert columns["linf"].max() == pytest.approx(0.1, rel=1e-5)

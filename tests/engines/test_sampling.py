@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from qbench.circuits.circuit import Circuit
-from qbench.circuits.sampling import (
+from qbench.circuits.torch_engine import TorchEngine, expectations
+from qbench.engines import create_engine, engine_devices
+from qbench.engines.sampling import (
     SampledEngine,
     draw_frequencies,
     fresh_seed,
     standard_errors,
 )
-from qbench.circuits.torch_engine import TorchEngine, expectations
-from qbench.engines import create_engine, engine_devices
 from qbench.errors import PluginError, UnknownNameError, UsageError
 from qbench.interfaces import Engine
 from qbench.registry import Plugin, Registry

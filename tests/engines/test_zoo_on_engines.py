@@ -7,11 +7,11 @@ import torch
 from engine_cases import needs_pennylane, needs_qiskit
 from torch import Tensor
 
+from qbench.datasets.base import load_data
 from qbench.engines import create_engine
 from qbench.registry import load_registry
-from qbench.tasks import load_data
 from qbench.weights import load_into, unpack
-from qbench.zoo import Zoo
+from qbench.weights.zoo import Zoo
 from qbench_quantum.models import CircuitClassifier
 
 pytestmark = [needs_pennylane, needs_qiskit]

@@ -15,6 +15,7 @@ from fake_ibm import CRN, TOKEN, FakeIbm
 from ibm_redirect import redirect
 
 MODELS = Path(__file__).with_name("hardware_models.py")
+PLUGIN = ("--plugin", str(MODELS))  # named again by whoever goes on with a run
 Command = Callable[..., None]
 
 
@@ -58,8 +59,9 @@ def hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
     monkeypatch.chdir(tmp_path)
 
-    def call(*arguments: str) -> None:
-        cli.main(["hardware", *arguments], prog_name="qbench", standalone_mode=False)
+    def call(command: str, *arguments: str) -> None:
+        words = ["hardware", command, *PLUGIN, *arguments]
+        cli.main(words, prog_name="qbench", standalone_mode=False, obj=words)
 
     return call
 
@@ -68,6 +70,6 @@ def hardware(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 def selection(tmp_path: Path) -> list[str]:
     """Options of a small run on the fake service's device, in the folder `run`."""
     return [
-        *("--plugin", str(MODELS), "--model", "small", "--engine", "ibm:ibm_lagos"),
+        *("--model", "small", "--engine", "ibm:ibm_lagos"),
         *("--shots", "200", "--limit", "4", "--chunk", "3", "--out", "run"),
     ]

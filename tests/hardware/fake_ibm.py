@@ -52,6 +52,7 @@ class FakeIbm:
     requests: list[str] = field(default_factory=list)
     failing: set[str] = field(default_factory=set)
     status: str = "Completed"
+    finished: Any = "2026-03-01T12:00:00.000Z"
     pid: int = 0
     port: int = 0
 
@@ -127,7 +128,7 @@ class FakeIbm:
         if rest == ["metrics"]:
             return {
                 "usage": {"quantum_seconds": 3},
-                "timestamps": {"finished": "2026-03-01T12:00:00.000Z"},
+                "timestamps": {"finished": self.finished},
             }
         return _public(job)
 

@@ -8,8 +8,8 @@ from urllib.parse import urlparse
 import requests
 import urllib3
 
-from qbench.hardware import desk
 from qbench_engines.ibm.engine import IbmEngine
+from qbench_hardware import submitter
 
 
 def redirect(patch: Any, port: int) -> None:
@@ -26,6 +26,6 @@ def redirect(patch: Any, port: int) -> None:
     patch(requests.adapters.HTTPAdapter, "send", sent)
     patch(requests.adapters.HTTPAdapter, "get_connection_with_tls_context", connected)
     patch(urllib3.util.retry.Retry, "sleep", lambda *_: None)
-    patch(desk, "FIRST_PAUSE_S", 0.001)
+    patch(submitter, "FIRST_PAUSE_S", 0.001)
     patch(IbmEngine, "poll_s", 0.01)
     patch(IbmEngine, "settle_s", 0.0)

@@ -13,12 +13,12 @@ from qbench.circuits.circuit import Circuit
 from qbench.circuits.torch_engine import TorchEngine
 from qbench.engines import create_engine, engine_devices
 from qbench.errors import UnknownNameError, Unsupported, UsageError
-from qbench.hardware.circuits import circuits_of
-from qbench.hardware.interface import Job, JobEngine
 from qbench.interfaces import Engine
-from qbench.records import Record
+from qbench.records.record import Record
+from qbench.records.store import RunStore
 from qbench.registry import PluginFile, load_registry
-from qbench.store import Store
+from qbench_hardware.circuits import circuits_of
+from qbench_hardware.interface import Job, JobEngine
 
 MODELS = Path(__file__).with_name("hardware_models.py")
 FILES = (PluginFile.read(MODELS),)
@@ -26,14 +26,16 @@ FILES = (PluginFile.read(MODELS),)
 
 def _arguments(engine: str, *more: str) -> list[str]:
     return [
-        *("--plugin", str(MODELS), "--model", "small", "--engine", engine, "--shots", "300"),
+        *("--model", "small", "--engine", engine, "--shots", "300"),
         *("--limit", "3", "--out", "run", *more),
     ]
 
 
 def test_end_to_end_on_a_fake_marrakesh(hardware, capsys, tmp_path):
+    square = "square:queries=2"  # on both: one attack, two measurements
     options = _arguments(
-        "ibm:fake_marrakesh", "--readout", "--square-queries", "2", "--twirling", "all"
+        *("ibm:fake_marrakesh", "--readout", "--twirling", "all"),
+        *("--attacks", f"pgd,{square}", "--device-attack", square),
     )
     hardware("run", *options)
     told = capsys.readouterr()
@@ -44,22 +46,27 @@ def test_end_to_end_on_a_fake_marrakesh(hardware, capsys, tmp_path):
     assert 0.8 < report["signal"]["raw"]["scale"] < 1.02  # noise takes a part of 14 CZ gates
     assert 0 < report["readout_error"] < 0.2
     attacks = [row["attack"] for row in report["rows"]]
-    assert attacks == ["pgd", "square:queries=2", "worst case"]
+    assert attacks == ["pgd", square, square, "worst case"]
+    assert [row["crafted on"] for row in report["rows"]] == ["ideal", "ideal", "device", "both"]
     worst = report["rows"][-1]
     assert worst["raw robust"] <= min(row["raw robust"] for row in report["rows"][:-1])
     assert "signal scale s (corrected)" in told.out
-    store = Store(Path("run"))
-    records = [r for r in store.records() if r.engine and r.engine.device]
-    assert len(records) == 4  # two attacks, as read and corrected
+    store = RunStore(Path("run"))
+    records = [record for record in store.records() if record.device]
+    assert len(records) == 6  # three attacks, as read and corrected
+    weights = {record.weights for record in store.records()}
+    assert len(weights) == 1
     for record in records:
-        assert record.engine is not None
-        assert (record.engine.exact, record.engine.job_ids) == (False, [])
-        assert record.engine.signal_scale is not None
-        columns = store.images(record)
+        assert (record.exact, record.device.jobs, record.device.simulated) == (False, [], True)
+        assert record.device.signal_scale is not None
+        columns = store.columns(record)
         assert columns["clean_score_error"].shape == (3, 4)
+        assert columns["clean_score_error"].dtype == np.float32
         assert Record.from_json(record.to_json()) == record
-    on = {record.attack.name: record.engine.crafted_on for record in records}
-    assert on == {"pgd": "twin", "square": "engine"}
+        assert "qiskit" in store.environments()[record.environment]
+    on = {(record.task.attack.name, record.task.engine.attacked) for record in records}
+    assert on == {("pgd", "ideal"), ("square", "ideal"), ("square", "engine")}
+    assert store.results().cards["small"].plugin == "hardware_models"
     hardware("run", *options)  # the same command replays every query and runs nothing
     assert json.loads(Path("run/hardware/report.json").read_text()) == report
     assert "run locally" not in capsys.readouterr().err
@@ -68,7 +75,7 @@ def test_end_to_end_on_a_fake_marrakesh(hardware, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["small", "small-amplitude"])
-def test_a_device_runs_the_circuits_of_its_twin(name, monkeypatch):
+def test_a_device_runs_the_circuits_of_the_ideal_simulator(name, monkeypatch):
     """Without noise, counts follow the exact probabilities, outcome by outcome."""
     from qiskit_aer import AerSimulator
 
@@ -129,7 +136,11 @@ def test_noise_is_that_of_the_whole_device():
         (("--engine", "ibm:fake_marakesh"), "marrakesh"),
         (("--engine", "ibm"), "needs a device"),
         (("--engine", "aer"), "takes no jobs"),
-        (("--shots", "0"), "--shots 0: give at least 1"),
+        (("--shots", "0"), "--shots: .*at least|--shots: .*greater than or equal to 1"),
+        (("--eps", "-0.1"), "--eps"),
+        (("--device-attack", "pgd"), "pgd needs gradients"),
+        (("--device-attack", "squar"), "square"),
+        (("--device-attack", "square:queries"), "NAME:PARAMETER=VALUE"),
         (("--model", "convnet"), "only quantum models"),
         (("--model", "reup-0.2", "--engine", "ibm:fake_lagos"), "7 qubits, the circuit needs 8"),
         (("--model", "smal"), "small"),

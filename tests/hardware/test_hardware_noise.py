@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 
 from qbench.circuits.circuit import z_signs
 from qbench.errors import VerificationError
-from qbench.hardware.noise import Readout, Signal, nearest_distributions, score_errors
+from qbench_hardware.noise import Readout, Signal, nearest_distributions, score_errors
 
 
 def _flips(*rates: tuple[float, float]) -> np.ndarray:

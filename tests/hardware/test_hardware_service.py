@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from conftest import MODELS, PLUGIN
 from fake_ibm import CRN, TOKEN, FakeIbm, Fault
 
 from qbench.errors import QbenchError, UnknownNameError, UsageError
-from qbench.hardware.ledger import Ledger
-from qbench.records import Record
+from qbench.records.store import RunStore
+from qbench.registry import PluginFile
+from qbench_hardware.ledger import Ledger
 
 
 def _report(folder: Path = Path("run")) -> dict:
@@ -32,18 +37,20 @@ def test_a_run_on_a_device_gives_records_with_its_jobs(ibm: FakeIbm, hardware, s
     # Without noise all of the signal is left, and nothing is read wrong.
     assert report["signal"]["raw"]["scale"] == pytest.approx(1, abs=0.1)
     assert report["readout_error"] == 0
-    assert report["rows"][0]["raw clean"] == report["rows"][0]["twin clean"]
-    records = [Record.from_json(p.read_text()) for p in Path("run/records/small").glob("*.json")]
-    found = [r.engine for r in records if r.engine and r.engine.device]
+    assert report["rows"][0]["raw clean"] == report["rows"][0]["ideal clean"]
+    found = [record for record in RunStore(Path("run")).records() if record.device]
     assert len(found) == 2
-    for engine in found:
-        assert engine.name == "ibm:ibm_lagos"
-        assert engine.shots == 200
-        assert engine.date == "2026-03-01T12:00:00.000Z"
-        assert engine.calibrated is not None
-        assert set(engine.job_ids) == {"job-2", "job-3", "job-4", "job-5"}
+    for record in found:
+        engine, device = record.task.engine, record.device
+        assert (engine.name, engine.shots, engine.attacked) == ("ibm:ibm_lagos", 200, "ideal")
         assert engine.mitigation["dynamical_decoupling"] == "XY4"
-    assert sorted(engine.mitigation.get("readout", False) for engine in found) == [False, True]
+        assert not device.simulated
+        assert device.date == "2026-03-01T12:00:00.000Z"
+        assert device.calibrated is not None
+        assert set(device.jobs) == {"job-2", "job-3", "job-4", "job-5"}
+        assert record.environment in RunStore(Path("run")).environments()
+    with_readout = [record.task.engine.mitigation.get("readout", False) for record in found]
+    assert sorted(with_readout) == [False, True]
     assert "signal scale" in capsys.readouterr().out
     hardware("run", *selection, "--readout", "--dynamical-decoupling", "XY4", "--twirling", "gates")
     assert len(ibm.jobs) == 5
@@ -54,7 +61,7 @@ def _client(ibm: FakeIbm, *arguments: str) -> int:
     """Run the command in a process of its own, which the fake service can kill."""
     script = Path(__file__).with_name("ibm_client.py")
     child = subprocess.Popen(
-        [sys.executable, str(script), str(ibm.port), "hardware", *arguments],
+        [sys.executable, str(script), str(ibm.port), "hardware", *arguments, *PLUGIN],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stderr=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -71,7 +78,7 @@ def test_a_kill_at_any_point_loses_nothing_and_submits_nothing_twice(
     assert _client(ibm, "run", *selection) == killed
     assert ibm.jobs == {}
     entries = Ledger(Path("run/hardware/ledger.jsonl")).entries.values()
-    assert [entry.standing for entry in entries] == ["intended"]
+    assert [entry.status for entry in entries] == ["intended"]
 
     ibm.faults = [Fault("POST", "/jobs$", "kill", after=True)]  # accepted, its id never read
     assert _client(ibm, "resume", "run") == killed
@@ -110,7 +117,7 @@ def test_a_dropped_connection_is_tried_again_but_no_job_is_taken_twice(
 
 
 def test_a_lost_network_says_how_to_go_on(ibm: FakeIbm, hardware, selection):
-    ibm.faults = [Fault("POST", "/jobs$", "drop", after=True)]
+    ibm.faults = [Fault("POST", "/jobs$", "drop", after=True), Fault("GET", "/jobs$", "pass")]
     ibm.faults += [Fault("GET", "/jobs$", "drop") for _ in range(100)]
     with pytest.raises(QbenchError, match=r"cannot be reached.*nothing is lost.*resume run"):
         hardware("run", *selection)
@@ -168,6 +175,113 @@ def test_detached_jobs_are_collected_when_they_are_done(ibm: FakeIbm, hardware, 
     hardware("collect", "run")
     assert len(ibm.jobs) == 4
     assert _report()["jobs"] == 4
+
+
+LEDGER = Path("run/hardware/ledger.jsonl")
+
+
+def test_a_ledger_lost_restored_or_copied_pays_for_nothing_again(ibm: FakeIbm, hardware, selection):
+    hardware("run", *selection)
+    report, lines = _report(), LEDGER.read_bytes().splitlines(True)
+    for kept in (b"", b"".join(lines[:1]), b"".join(lines[:3]), None):
+        if kept is None:
+            LEDGER.unlink()
+        else:
+            LEDGER.write_bytes(kept)
+        hardware("resume", "run")
+        assert len(ibm.jobs) == 4
+        assert _report() == report
+    shutil.copytree("run", "copy")
+    Path("copy/hardware/ledger.jsonl").unlink()
+    shutil.rmtree("copy/hardware/counts")
+    hardware("resume", "copy")
+    assert len(ibm.jobs) == 4
+
+
+def test_the_ledger_is_read_once_the_folder_is_held(ibm: FakeIbm, hardware, selection):
+    from qbench_hardware.plan import HardwarePlan
+    from qbench_hardware.run import HardwareRun
+    from qbench_hardware.workflow import resume
+
+    ibm.status = "Queued"
+    hardware("run", *selection, "--detach")
+    LEDGER.unlink()
+    early = HardwareRun(HardwarePlan.load(Path("run")), Path("run"), (PluginFile.read(MODELS),))
+    for job in ibm.jobs.values():
+        job["status"] = "Completed"
+    hardware("resume", "run")
+    written = LEDGER.read_bytes()
+    with early.begun():
+        with pytest.raises(QbenchError, match="another run is writing"):
+            hardware("resume", "run")
+        resume(early, lambda _: None)
+    assert LEDGER.read_bytes() == written
+    assert len(ibm.jobs) == 4
+
+
+def test_another_jobs_id_in_the_ledger_is_not_believed(ibm: FakeIbm, hardware, selection):
+    hardware("run", *selection, "--detach")
+    shutil.rmtree("run/hardware/counts")
+    text = LEDGER.read_text()
+    LEDGER.write_text(text.replace("job-1", "job-3"))
+    assert "another tag" in _message(hardware, "collect", "run")
+
+
+def test_a_strangers_folder_runs_no_code_of_its_own(ibm: FakeIbm, hardware, selection, tmp_path):
+    from qbench.cli import cli
+
+    hardware("run", *selection)
+    for command in ("status", "collect", "resume"):
+        with pytest.raises(QbenchError, match=r"begun with a plugin hardware_models.py.*--plugin"):
+            cli.main(["hardware", command, "run"], standalone_mode=False)
+    other = tmp_path / "other" / "hardware_models.py"
+    other.parent.mkdir()
+    other.write_bytes(MODELS.read_bytes() + b"open('was-run', 'w')\n")
+    for command in ("status", "resume"):
+        with pytest.raises(QbenchError, match="not begun with this plugin hardware_models"):
+            cli.main(["hardware", command, "run", "--plugin", str(other)], standalone_mode=False)
+    assert not Path("was-run").exists()
+    assert str(MODELS.parent) not in Path("run/hardware/run.json").read_text()
+
+
+def test_damaged_files_of_a_run_are_one_line(ibm: FakeIbm, hardware, selection):
+    hardware("run", *selection, "--detach")
+    path = Path("run/hardware/circuit.json")
+    kept = json.loads(path.read_bytes())
+    garbage = b"QISKIT and no more"
+    forged = {"content": base64.b64encode(garbage).decode()}
+    for content, told in (
+        (b"half", "circuit.json is damaged"),
+        (json.dumps({**kept, **forged}).encode(), "the circuit was changed"),
+        (
+            json.dumps({**kept, **forged, "sha256": hashlib.sha256(garbage).hexdigest()}).encode(),
+            "the compiled circuit cannot be read",
+        ),
+        (json.dumps({**kept, "values": [[1], []]}).encode(), "circuit.json is damaged"),
+        (json.dumps({**kept, "outcomes": "16"}).encode(), "outcomes"),
+    ):
+        path.write_bytes(content)
+        assert told in _message(hardware, "resume", "run")
+    path.unlink()
+    path.symlink_to("/dev/zero")
+    assert "a link" in _message(hardware, "resume", "run")
+    for content in (b"{}", b"[]", b"x", b'{"shots": 5}'):
+        Path("run/hardware/run.json").write_bytes(content)
+        assert "run.json is damaged" in _message(hardware, "status", "run")
+    assert len(ibm.jobs) == 4
+
+
+def test_what_the_service_says_and_nobody_knows(ibm: FakeIbm, hardware, selection, caplog):
+    ibm.status, ibm.finished = "Levitating", 5
+    assert "not known here, 'LEVITATING'" in _message(hardware, "run", *selection)
+    assert "LEVITATING" in _message(hardware, "status", "run")
+    for job in ibm.jobs.values():
+        job["status"] = "Completed"
+    hardware("resume", "run")
+    assert "'5' is no time" in caplog.text
+    records = [record for record in RunStore(Path("run")).records() if record.device]
+    assert {record.device.date for record in records} == {None}
+    assert len(ibm.jobs) == 4
 
 
 def _message(hardware, *arguments: str) -> str:

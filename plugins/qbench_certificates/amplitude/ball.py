@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qbench.crafting import TOLERANCE
 from qbench.errors import Unsupported
+from qbench.evaluation.crafting import TOLERANCE
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 from qbench_certificates.radii import largest_radius
 
 from .cone import squared_distance
-from .contests import Contest, contests
+from .pairwise_margins import PairwiseMargin, pairwise_margins
 
 Box = tuple[float, float] | None
 
@@ -42,7 +42,7 @@ class AmplitudeBall:
         if perturbations.norm != "linf":
             raise Unsupported("amplitude-ball certifies in linf; use amplitude-exact in l2")
         x = x.detach().double().cpu()
-        correct, rivals = contests(model, x, y.cpu())
+        correct, rivals = pairwise_margins(model, x, y.cpu())
         return Radii(ball_radii(x, correct, rivals, perturbations.box, perturbations.eps[-1]))
 
 
@@ -58,21 +58,23 @@ def intervals(x: Tensor, eps: Tensor, box: Box) -> tuple[Tensor, Tensor]:
     return (low + high) / 2, (high - low) / 2
 
 
-def enclosed(x: Tensor, eps: Tensor, box: Box, contest: Contest) -> tuple[Tensor, Tensor]:
-    """Whether the ball around each image's intervals proves the contest, (m,), and the weight μ."""
+def enclosed(x: Tensor, eps: Tensor, box: Box, pair: PairwiseMargin) -> tuple[Tensor, Tensor]:
+    """Whether the ball around each image's intervals proves the pair, (m,), and the weight μ."""
     centre, half = intervals(x, eps, box)
-    squared, weight = squared_distance(centre, contest.values, contest.vectors)
+    squared, weight = squared_distance(centre, pair.values, pair.vectors)
     return squared > half.square().sum(1), weight
 
 
-def ball_radii(x: Tensor, correct: Tensor, rivals: list[Contest], box: Box, limit: float) -> Tensor:
+def ball_radii(
+    x: Tensor, correct: Tensor, rivals: list[PairwiseMargin], box: Box, limit: float
+) -> Tensor:
     """The ℓ∞ radii (n,) up to `limit` of images x (n, features); 0 where not correct."""
     radius = torch.where(correct, limit, 0.0).double()
-    for contest in rivals:
-        mine = x[contest.rows]
+    for pair in rivals:
+        mine = x[pair.rows]
 
-        def proves(eps: Tensor, mine: Tensor = mine, contest: Contest = contest) -> Tensor:
-            return enclosed(mine, eps, box, contest)[0]
+        def proves(eps: Tensor, mine: Tensor = mine, pair: PairwiseMargin = pair) -> Tensor:
+            return enclosed(mine, eps, box, pair)[0]
 
-        radius[contest.rows] = largest_radius(proves, radius[contest.rows], steps=20)
+        radius[pair.rows] = largest_radius(proves, radius[pair.rows], steps=20)
     return radius

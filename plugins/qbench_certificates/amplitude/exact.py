@@ -11,7 +11,7 @@ from qbench.specs import Perturbations
 
 from .boxed import squared_distance_in_box
 from .cone import squared_distance
-from .contests import Contest, contests
+from .pairwise_margins import PairwiseMargin, pairwise_margins
 
 _ROUNDING = 1e-9  # relative; of the distances in float64
 
@@ -42,20 +42,20 @@ class AmplitudeExact:
         if perturbations.norm != "l2":
             raise Unsupported("amplitude-exact certifies in l2; use amplitude-shor in linf")
         x = x.detach().double().cpu()
-        correct, rivals = contests(model, x, y.cpu())
+        correct, rivals = pairwise_margins(model, x, y.cpu())
         return Radii(exact_radii(x, correct, rivals, perturbations.box))
 
 
 def exact_radii(
-    x: Tensor, correct: Tensor, rivals: list[Contest], box: tuple[float, float] | None
+    x: Tensor, correct: Tensor, rivals: list[PairwiseMargin], box: tuple[float, float] | None
 ) -> Tensor:
     """The ℓ2 radii (n,) of images x (n, features) of the box; 0 where not correct."""
     squared = torch.where(correct, torch.inf, 0.0).double()
-    for contest in rivals:
-        rows = contest.rows
-        own, _ = squared_distance(x[rows], contest.values, contest.vectors)
+    for pair in rivals:
+        rows = pair.rows
+        own, _ = squared_distance(x[rows], pair.values, pair.vectors)
         if box is not None:
-            inside, _ = squared_distance_in_box(x[rows], contest.form, contest.values, box)
+            inside, _ = squared_distance_in_box(x[rows], pair.form, pair.values, box)
             own = torch.maximum(own, inside)
         squared[rows] = torch.minimum(squared[rows], own)
     return squared.clamp(min=0).sqrt() * (1 - _ROUNDING)

@@ -10,7 +10,7 @@ from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
 from .ball import Box, ball_radii, enclosed, intervals
-from .contests import Contest, contests
+from .pairwise_margins import PairwiseMargin, pairwise_margins
 from .relaxation import box_minimum
 
 _DESCENT = 40
@@ -49,7 +49,7 @@ class AmplitudeShor:
         if perturbations.norm != "linf":
             raise Unsupported("amplitude-shor certifies in linf; use amplitude-exact in l2")
         x = x.detach().double().cpu()
-        correct, rivals = contests(model, x, y.cpu())
+        correct, rivals = pairwise_margins(model, x, y.cpu())
         box = perturbations.box
         low = ball_radii(x, correct, rivals, box, perturbations.eps[-1])
         high = torch.where(correct, torch.inf, 0.0).double()
@@ -70,23 +70,23 @@ class AmplitudeShor:
 
 
 def _decide(
-    x: Tensor, eps: Tensor, asked: Tensor, rivals: list[Contest], box: Box
+    x: Tensor, eps: Tensor, asked: Tensor, rivals: list[PairwiseMargin], box: Box
 ) -> tuple[Tensor, Tensor]:
     """Which of the images asked for are proved at eps (n,), and which a descent has broken."""
     proved, broken = asked.clone(), torch.zeros_like(asked)
     left: list[tuple[int, tuple[Tensor, Tensor, Tensor, Tensor, Tensor]]] = []
-    for contest in rivals:
-        rows = contest.rows[proved[contest.rows]]
-        enough, weight = enclosed(x[rows], eps[rows], box, contest)
+    for pair in rivals:
+        rows = pair.rows[proved[pair.rows]]
+        enough, weight = enclosed(x[rows], eps[rows], box, pair)
         rows, weight = rows[~enough], weight[~enough]
         if not len(rows):
             continue
         centre, half = intervals(x[rows], eps[rows], box)
-        z, smallest = _descend(contest.form, centre, half)
+        z, smallest = _descend(pair.form, centre, half)
         broken[rows] |= smallest <= 0
         proved &= ~broken
         for row, *boxed in zip(rows.tolist(), centre, half, z, weight, strict=True):
-            left.append((row, (contest.form, *boxed)))
+            left.append((row, (pair.form, *boxed)))
     for row, problem in left:
         if proved[row]:
             proved[row] = _bound(*problem) > 0

@@ -9,7 +9,7 @@ from qbench.errors import DataError, UsageError
 from qbench.interfaces import LipschitzBound
 from qbench_certificates.parameters import outward
 
-from .contests import quadratic_forms
+from .pairwise_margins import quadratic_forms
 
 
 class AmplitudeSphere:

@@ -11,6 +11,7 @@ SPECS = (
         factory="qbench_certificates.convnet.spectral_product:SpectralProduct",
         structures=("convnet",),
         source="Szegedy et al. 2014, arXiv:1312.6199, Sec. 4.3",
+        baseline=True,
     ),
     CertifierSpec(
         name="spectral-pair",

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
-from ..pairwise import Questions, largest_rungs
+from ..pairwise import MarginQueries, largest_candidates
 from ..region import Region
 from .kernel import ascend
 from .network import WindowNetwork
@@ -63,15 +63,15 @@ class Linear:
         """
         network, x = WindowNetwork.read(model), x.double()
 
-        def proves(asked: Questions) -> Tensor:
+        def proves(asked: MarginQueries) -> Tensor:
             region = Region.of(x[asked.image], perturbations, asked.radius)
             return bounds(network, x, asked, region, self.steps) > asked.least
 
-        return Radii(largest_rungs(network.scores(x), y, perturbations.eps, proves))
+        return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
 
 
 def bounds(
-    network: WindowNetwork, x: Tensor, asked: Questions, region: Region, steps: int
+    network: WindowNetwork, x: Tensor, asked: MarginQueries, region: Region, steps: int
 ) -> Tensor:
     """A lower bound on each margin over its region, (m,); −∞ where it is known not to suffice.
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from qbench.interfaces import LipschitzBound, Radii
 from qbench.specs import Perturbations
 
-from ..pairwise import Questions, largest_rungs
+from ..pairwise import MarginQueries, largest_candidates
 from ..parameters import outward
 from ..region import Region
 from .kernel import spans, steepest, winners
@@ -75,7 +75,7 @@ class LocalSlope:
         products = gram(network).numpy()
         rows, patches = network.rows.numpy(), network.patches.numpy()
 
-        def proves(asked: Questions) -> Tensor:
+        def proves(asked: MarginQueries) -> Tensor:
             region = Region.of(x[asked.image], perturbations, asked.radius)
             low, high = region.low.contiguous().numpy(), region.high.contiguous().numpy()
             weights = (network.weight[asked.label] - network.weight[asked.other]).numpy()
@@ -89,7 +89,7 @@ class LocalSlope:
             margin = scores[asked.image, asked.label] - scores[asked.image, asked.other]
             return margin - asked.least > asked.radius * slopes * (1 + _ROUNDING)
 
-        return Radii(largest_rungs(scores, y, perturbations.eps, proves))
+        return Radii(largest_candidates(scores, y, perturbations.eps, proves))
 
 
 def gram(network: WindowNetwork) -> Tensor:

@@ -13,6 +13,7 @@ SPECS = (
         factory="qbench_certificates.fourier.lipsdp:LipSDP",
         structures=("sine-network",),
         source="Fazlyab et al. 2019, arXiv:1906.04893, Theorem 1 with diagonal T",
+        baseline=True,
     ),
     CertifierSpec(
         name="lipsdp-pair",

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
-from ..pairwise import Questions, largest_rungs
+from ..pairwise import MarginQueries, largest_candidates
 from ..region import Region
 from .network import SineNetwork, Waves
 
@@ -61,7 +61,7 @@ class Linear:
         """
         network, x = SineNetwork.read(model), x.double()
 
-        def proves(asked: Questions) -> Tensor:
+        def proves(asked: MarginQueries) -> Tensor:
             points = x[asked.image]
             region = Region.of(points, perturbations, asked.radius)
             span = asked.shared(region, network.w)
@@ -69,7 +69,7 @@ class Linear:
             best = bound(network.w, waves, points, region, span, asked.least, self.steps)
             return best > asked.least
 
-        return Radii(largest_rungs(network.scores(x), y, perturbations.eps, proves))
+        return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
 
 
 def bound(

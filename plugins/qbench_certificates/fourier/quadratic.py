@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
-from ..pairwise import Questions, largest_rungs
+from ..pairwise import MarginQueries, largest_candidates
 from ..region import Region
 from . import linear
 from .network import SineNetwork, Waves
@@ -58,7 +58,7 @@ class Quadratic:
         """
         network, x = SineNetwork.read(model), x.double()
 
-        def proves(asked: Questions) -> Tensor:
+        def proves(asked: MarginQueries) -> Tensor:
             points = x[asked.image]
             region = Region.of(points, perturbations, asked.radius)
             span = asked.shared(region, network.w)
@@ -77,7 +77,7 @@ class Quadratic:
             )
             return best > least
 
-        return Radii(largest_rungs(network.scores(x), y, perturbations.eps, proves))
+        return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
 
 
 def bound(

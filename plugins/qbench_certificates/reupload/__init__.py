@@ -11,6 +11,7 @@ SPECS = (
         factory="qbench_certificates.reupload.circuit_bound:CircuitBound",
         structures=("reupload-circuit", "split-reupload-circuit"),
         source="Berberich et al. 2023, arXiv:2311.11871, bound for one observable",
+        baseline=True,
     ),
     CertifierSpec(
         name="circuit-grouped",

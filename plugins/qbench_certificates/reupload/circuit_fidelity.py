@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from qbench.circuits.circuit import z_signs
-from qbench.circuits.statevector import StatevectorEngine
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
+from qbench_engines.statevector import StatevectorEngine
 
 from ..radii import largest_radius, slack
 from .gates import read_gates

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qbench.circuits.statevector import StatevectorEngine
 from qbench.circuits.torch_engine import expectations
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
+from qbench_engines.statevector import StatevectorEngine
 
 from ..radii import largest_radius, slack
 from .gates import ReUploadGates, read_gates

@@ -12,15 +12,15 @@ from qiskit_ibm_runtime import SamplerV2
 from torch import Tensor
 
 from qbench.circuits.circuit import Circuit
-from qbench.circuits.sampling import fresh_seed
+from qbench.engines.sampling import fresh_seed
 from qbench.errors import UsageError
-from qbench.hardware.interface import Counts, Job, JobResult, JobState, Program
 from qbench_engines import host
 from qbench_engines.backends import check_size, fake_backend
 from qbench_engines.ibm.factory import FAKE
 from qbench_engines.ibm.local import fake_device
 from qbench_engines.ibm.programs import REGISTER, compile_for, loaded, readout_for, values_of
 from qbench_engines.ibm.service import Service
+from qbench_hardware.interface import Counts, Job, JobResult, JobState, Program
 
 JOB_OVERHEAD_S = 2.0
 LEAST_EXECUTION_S = 350e-6
@@ -30,7 +30,7 @@ _NO_GRADIENTS = "a device only counts outcomes"
 class IbmEngine:
     """A device of IBM Quantum, or `fake_NAME` for its snapshot in this process.
 
-    It takes jobs (`qbench.hardware.interface.JobEngine`). A fake device also runs circuits at once,
+    It takes jobs (`qbench_hardware.interface.JobEngine`). A fake device also runs circuits at once,
     as other engines do.
 
     Args:

@@ -27,7 +27,7 @@ from qiskit_ibm_runtime.exceptions import (
 )
 
 from qbench.errors import QbenchError
-from qbench.hardware.interface import ServiceError, ServiceUnavailableError
+from qbench_hardware.interface import ServiceError, ServiceUnavailableError
 
 HOW_TO = "docs/hardware.md says how"
 ACCOUNT_FILE = Path.home() / ".qiskit" / "qiskit-ibm.json"

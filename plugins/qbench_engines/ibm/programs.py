@@ -12,11 +12,13 @@ from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import ParameterVector
 
 from qbench.circuits.circuit import Circuit
-from qbench.hardware.interface import Program
+from qbench.errors import StoreError
+from qbench.text import one_line
 from qbench_engines import host
 from qbench_engines.compiling import compiled, estimated_success
 from qbench_engines.mottonen import ry_angles
 from qbench_engines.qiskit_circuits import AMPLITUDES, ANGLES
+from qbench_hardware.interface import Program
 
 REGISTER = "c"
 PREPARED = "prepared"
@@ -80,8 +82,19 @@ def described(isa: QuantumCircuit, backend: Any) -> Program:
 
 
 def loaded(program: Program) -> QuantumCircuit:
-    """The circuit of a program."""
-    (circuit,) = qpy.load(io.BytesIO(program.content))
+    """The circuit of a program.
+
+    Raises:
+        StoreError: Its bytes are damaged, or of a later version of Qiskit.
+    """
+    try:
+        (circuit,) = qpy.load(io.BytesIO(program.content))
+    except Exception as error:  # whatever damaged bytes provoke
+        why = one_line(f"{type(error).__name__}: {error}")
+        raise StoreError(
+            f"the compiled circuit cannot be read ({why}): "
+            "restore circuit.json and readout.json of the run, and use the Qiskit it began with"
+        ) from error
     return circuit
 
 

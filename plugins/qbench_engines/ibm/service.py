@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from qiskit_ibm_runtime import Batch, QiskitRuntimeService, SamplerV2
 
 from qbench.errors import UnknownNameError
-from qbench.hardware.interface import JobState, ServiceError, State
 from qbench_engines.ibm.messages import scrubbed, translated
+from qbench_hardware.interface import JobState, ServiceError, State
 
 _STATES: dict[str, State] = {
     "INITIALIZING": "queued",
@@ -77,12 +77,13 @@ class Service:
         """Where a job stands."""
         job = self._job(job_id)
         with translated(f"ask for job {job_id}"):
-            state = _STATES.get(str(job.status()), "queued")
+            told = str(job.status())
+            state = _STATES.get(told, cast(State, told))  # what is unknown is refused by name
             reason = None
             if state == "failed":
-                told = job.error_message()
-                reason = scrubbed(str(told or "it was cancelled"))
-        return JobState(state, reason)
+                reason = scrubbed(str(job.error_message() or "it was cancelled"))
+            tags = tuple(map(str, job.tags))
+        return JobState(state, reason, tags)
 
     def result(self, job_id: str) -> tuple[Any, str | None, float | None]:
         """The Sampler's result of a job, when it finished (ISO 8601), and the QPU seconds used."""

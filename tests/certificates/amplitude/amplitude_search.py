@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from qbench.datasets.base import load_data
 from qbench.registry import load_registry
-from qbench.tasks import load_data
 from qbench.weights import load_into, unpack
-from qbench.zoo import Zoo
+from qbench.weights.zoo import Zoo
 from qbench_quantum.models import Amplitude
 
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from qbench_attacks.amplitude import shortest_to_cone
 from qbench_certificates.amplitude.boxed import squared_distance_in_box
 from qbench_certificates.amplitude.cone import squared_distance
-from qbench_certificates.amplitude.contests import Contest, contests
 from qbench_certificates.amplitude.exact import exact_radii
+from qbench_certificates.amplitude.pairwise_margins import PairwiseMargin, pairwise_margins
 
 MINKOWSKI = torch.diag(torch.tensor([-1.0, 1.0], dtype=torch.float64))
 
@@ -54,7 +54,7 @@ def test_the_origin_is_always_in_the_set() -> None:
 
 def test_a_rival_that_never_wins_leaves_the_distance_to_the_origin() -> None:
     form = torch.eye(2, dtype=torch.float64)
-    never = Contest(torch.tensor([0]), form, *torch.linalg.eigh(form))
+    never = PairwiseMargin(torch.tensor([0]), form, *torch.linalg.eigh(form))
     x, correct = doubles([0.6, 0.8]), torch.tensor([True])
     for box in (None, (0.0, 1.0)):
         assert exact_radii(x, correct, [never], box).item() == pytest.approx(1)
@@ -118,7 +118,7 @@ def test_a_box_may_push_the_tie_further_away() -> None:
 def test_radii_of_the_zoo_are_the_distances_of_the_exact_attack(name: str, seed: int) -> None:
     model, (x, y) = zoo_model(name, seed), glyphs()
     x = x.double()
-    correct, rivals = contests(model, x, y, margin=0.0)
+    correct, rivals = pairwise_margins(model, x, y, margin=0.0)
     radius = exact_radii(x, correct, rivals, None)
     forms = model.double().quadratic_forms()
     length = torch.full_like(radius, torch.inf)

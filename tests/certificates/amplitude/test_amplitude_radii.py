@@ -10,17 +10,17 @@ from amplitude_search import glyphs, images, margins, small_model, smallest_marg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qbench.certifying import BUDGETS, certify_images
-from qbench.crafting import craft
 from qbench.errors import DataError, Unsupported, UsageError, WeightsError
+from qbench.evaluation.crafting import craft
+from qbench.evaluation.radii import BUDGETS, certify_images
 from qbench.specs import Perturbations, ThreatModel
 from qbench_attacks.ddn import DDN
 from qbench_attacks.fab import FAB
 from qbench_certificates.amplitude import shor
 from qbench_certificates.amplitude.ball import AmplitudeBall
 from qbench_certificates.amplitude.boxed import squared_distance_in_box
-from qbench_certificates.amplitude.contests import contests
 from qbench_certificates.amplitude.exact import AmplitudeExact
+from qbench_certificates.amplitude.pairwise_margins import pairwise_margins
 from qbench_certificates.amplitude.shor import AmplitudeShor
 from qbench_classical.models import Fourier
 from qbench_quantum.models import ReUpload
@@ -134,15 +134,15 @@ def check_against_attacks(name: str, seed: int, every: int) -> None:
     assert broken.double().mean() > 0.95
     assert bool(((adversarial - x).double().norm(dim=1) > exact)[broken & (exact > 0)].all())
     # The point of the bound is itself a tie, as near as the radius says.
-    correct, rivals = contests(model, x.double(), y)
+    correct, rivals = pairwise_margins(model, x.double(), y)
     nearest = torch.where(correct, torch.inf, 0.0).double()
     forms = model.double().quadratic_forms()
-    for contest in rivals:
-        start = x[contest.rows].double()
-        _, z = squared_distance_in_box(start, contest.form, contest.values, BOX)
-        tied = margins(forms, z[None], y[contest.rows])[0] < 1e-3
+    for pair in rivals:
+        start = x[pair.rows].double()
+        _, z = squared_distance_in_box(start, pair.form, pair.values, BOX)
+        tied = margins(forms, z[None], y[pair.rows])[0] < 1e-3
         length = torch.where(tied, (z - start).norm(dim=1), torch.inf)
-        nearest[contest.rows] = torch.minimum(nearest[contest.rows], length)
+        nearest[pair.rows] = torch.minimum(nearest[pair.rows], length)
     assert torch.allclose(exact, nearest, rtol=0.01, atol=1e-3)
 
 

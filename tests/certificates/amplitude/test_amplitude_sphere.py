@@ -8,8 +8,8 @@ from amplitude_search import images, small_model
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench.certifying import certify
 from qbench.errors import DataError, UsageError
+from qbench.evaluation.lipschitz import certify
 from qbench_certificates.amplitude.sphere import AmplitudeSphere
 
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from margin_search import least_margin
 from torch import nn
 
-from qbench.certifying import certify, certify_images, largest_jacobian_norm
 from qbench.errors import Unsupported, WeightsError
+from qbench.evaluation.lipschitz import certify, largest_jacobian_norm
+from qbench.evaluation.radii import certify_images
 from qbench.specs import Perturbations
 from qbench_certificates.convnet import kernel
 from qbench_certificates.convnet.linear import Linear

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from qbench.certifying import certify, largest_jacobian_norm, sample_points
 from qbench.errors import Unsupported, VerificationError, WeightsError
+from qbench.evaluation.lipschitz import certify, largest_jacobian_norm, sample_points
 from qbench.interfaces import LipschitzBound
 from qbench_certificates.convnet.spectral_product import SpectralProduct, convolution_matrix
 from qbench_classical.models import ConvNet, Fourier

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from margin_search import least_margin
 
-from qbench.certifying import certify, certify_images, largest_jacobian_norm
 from qbench.errors import Unsupported, VerificationError, WeightsError
+from qbench.evaluation.lipschitz import certify, largest_jacobian_norm
+from qbench.evaluation.radii import certify_images
 from qbench.specs import Perturbations
 from qbench_certificates.fourier import lipschitz, quadratic
 from qbench_certificates.fourier.linear import Linear, lowest, starting_slopes

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from qbench.certifying import certify, largest_jacobian_norm, sample_points
 from qbench.errors import Unsupported, VerificationError, WeightsError
+from qbench.evaluation.lipschitz import certify, largest_jacobian_norm, sample_points
 from qbench_certificates.fourier import lipsdp
 from qbench_certificates.fourier.lipsdp import LipSDP, scaled_product, solve, units
 from qbench_classical.models import ConvNet, Fourier

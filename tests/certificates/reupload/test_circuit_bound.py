@@ -9,8 +9,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from qbench.certifying import certify, largest_jacobian_norm, sample_points
 from qbench.errors import Unsupported, WeightsError
+from qbench.evaluation.lipschitz import certify, largest_jacobian_norm, sample_points
 from qbench_certificates.reupload.circuit_bound import CircuitBound
 from qbench_quantum.models import Amplitude, ReUpload
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from qbench.certifying import certify, largest_jacobian_norm, sample_points
 from qbench.circuits.circuit import Circuit
 from qbench.circuits.torch_engine import TorchEngine, expectations
+from qbench.evaluation.lipschitz import certify, largest_jacobian_norm, sample_points
 from qbench_certificates.reupload.circuit_bound import CircuitBound
 from qbench_certificates.reupload.circuit_grouped import CircuitGrouped
 from qbench_certificates.reupload.gates import matters, read_gates

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from qbench.certifying import BUDGETS, certify_images
 from qbench.circuits.torch_engine import kronecker, rotation_matrices
+from qbench.datasets.base import load_data
 from qbench.errors import Unsupported, WeightsError
+from qbench.evaluation.radii import BUDGETS, certify_images
+from qbench.evaluation.scoring import margins
 from qbench.registry import load_registry
-from qbench.scoring import margins
 from qbench.specs import Norm, Perturbations
-from qbench.tasks import load_data
 from qbench.weights import load_into, unpack
-from qbench.zoo import Zoo
+from qbench.weights.zoo import Zoo
 from qbench_certificates.reupload.circuit_fidelity import CircuitFidelity, angle_to_break
 from qbench_certificates.reupload.circuit_grouped import CircuitGrouped
 from qbench_certificates.reupload.circuit_taylor_1 import CircuitTaylor1

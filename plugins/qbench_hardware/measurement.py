@@ -1,0 +1,183 @@
+"""What a device counted, as records and as a report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from qbench.evaluation import scoring
+from qbench.evaluation.attack import accuracies
+from qbench.evaluation.task import Found, Inputs, Task, TaskContext, run_task
+from qbench.records.columns import Columns, to_npz
+from qbench.records.identity import AttackId
+from qbench.records.record import Device
+from qbench.records.results import Result
+from qbench.records.statistics import worst_case
+from qbench_hardware.circuits import Replayed, on_engine, scores_of
+from qbench_hardware.interface import Job
+from qbench_hardware.noise import Readout, Signal, score_errors
+from qbench_hardware.run import CLEAN, Frequencies, HardwareRun, Images, Work, require_done
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class DeviceTask(Task):
+    """Scoring what a device counted. Needs the training, and asks no service.
+
+    Args:
+        identity: What was measured.
+        images: The adversarial images.
+        counted: Relative frequencies (n, outcomes) of clean and of adversarial images, as read.
+        readout: Corrects them; None to take them as they are.
+        device: Where and when.
+    """
+
+    identity: AttackId
+    images: Images
+    counted: tuple[Frequencies, Frequencies]
+    readout: Readout | None
+    device: Device
+
+    def run(self, context: TaskContext, inputs: Inputs) -> Found:
+        """Score."""
+        trained, (x, y) = context.trained(inputs), (context.split.x, context.split.y)
+        model, readout = context.ideal(trained), self.readout
+        with on_engine(model, Replayed([corrected(one, readout) for one in self.counted])):
+            scored = scoring.score(model, x, self.images.x, y)
+        shots, signs = self.identity.engine, None if readout is None else readout.signs
+        assert shots is not None
+        assert shots.shots is not None
+        errors = [score_errors(one, shots.shots, signs).astype(np.float32) for one in self.counted]
+        return Found(
+            metrics=accuracies(scored),
+            weights=trained.record.weights or "",
+            columns={
+                **vars(scored),
+                "clean_score_error": errors[0],
+                "adversarial_score_error": errors[1],
+            },
+            artifact=to_npz({"x_adv": self.images.x.numpy().astype(np.float32)}),
+            device=self.device,
+            forward=self.images.forward + 2 * len(y),
+        )
+
+
+def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[str, Any]:
+    """Score what was counted, and store the records; every job must be collected.
+
+    Each attack gives one record, and one more without readout errors where they were measured.
+
+    Returns:
+        What the run found, as JSON values: among it a row an attack, and the signal scales.
+    """
+    model, sets = work.model, [(CLEAN, work.x), *((one.name, one.x) for one in attacked)]
+    jobs = [run.jobs(name, model, x) for name, x in sets]
+    raw = [run.frequencies(part) for part in jobs]
+    program = jobs[0][0].program
+    readout = run.readout(program)
+    exact = np.concatenate([scoring.predict(model, x).double().numpy() for _, x in sets])
+    rows = [_row(images) for images in attacked]
+    signals: dict[str, Signal | None] = {}
+    robust: dict[str, list[Any]] = {}
+    for way, correction in {"raw": None, **({"corrected": readout} if readout else {})}.items():
+        used = [corrected(one, correction) for one in raw]
+        shown = [
+            scores_of(model, x, u).double().numpy() for (_, x), u in zip(sets, used, strict=True)
+        ]
+        signals[way] = signal = Signal.fitted(exact, np.concatenate(shown))
+        robust[way] = []
+        for row, images, counts, own in zip(rows, attacked, raw[1:], jobs[1:], strict=True):
+            task = DeviceTask(
+                identity=run.identity(
+                    images.task, on_device=images.on_device, readout=correction is not None
+                ),
+                needs=images.task.needs,
+                label=images.task.label,
+                limit=images.task.limit,
+                plugins=images.task.plugins,
+                images=images,
+                counted=(raw[0], counts),
+                readout=correction,
+                device=_device(run, [*jobs[0], *own], signal),
+            )
+            result = run_task(task, {run.training.identity.id: work.trained})
+            require_done(result.record)
+            run.store.write(result)
+            assert result.columns is not None
+            kept = _robust(result.columns)
+            robust[way].append(kept)
+            row |= {f"{way} clean": _clean(result), f"{way} robust": float(kept.mean())}
+    return {
+        "model": run.plan.model,
+        "seed": run.plan.seed,
+        "engine": run.engine.name,
+        "device": program.about.get("device"),
+        "calibrated": program.about.get("calibrated"),
+        "shots": run.plan.shots,
+        "images": len(work.x),
+        "mitigation": run.options,
+        "circuit": dict(program.about),
+        "jobs": len(run.submitter.ledger.entries),
+        "rows": [*rows, *_worst(rows, robust)],
+        "signal": {way: None if s is None else asdict(s) for way, s in signals.items()},
+        "readout_error": None if readout is None else readout.error,
+        "score_error": float(score_errors(np.concatenate(raw), run.plan.shots).mean()),
+    }
+
+
+def corrected(frequencies: Frequencies, readout: Readout | None) -> Frequencies:
+    """Frequencies without readout errors, where these are known."""
+    return frequencies if readout is None else readout.correct(frequencies)
+
+
+def _device(run: HardwareRun, jobs: Sequence[Job], signal: Signal | None) -> Device:
+    about = jobs[0].program.about
+    entries = [entry for job in jobs if (entry := run.submitter.entry(job)) is not None]
+    finished = [entry.finished for entry in entries if entry.finished is not None]
+    return Device(
+        name=about.get("device"),
+        simulated=run.engine.local,
+        calibrated=about.get("calibrated"),
+        date=max(finished, default=None),
+        jobs=[entry.job_id for entry in entries if entry.job_id is not None],
+        signal_scale=None if signal is None else signal.scale,
+    )
+
+
+def _row(images: Images) -> Row:
+    ideal = images.ideal
+    return {
+        "attack": images.task.label,
+        "eps": images.task.identity.eps,
+        "crafted on": "device" if images.on_device else "ideal",
+        "ideal clean": None if ideal is None else ideal.clean_accuracy,
+        "ideal robust": None if ideal is None else ideal.robust_accuracy,
+    }
+
+
+def _robust(columns: Columns) -> Any:
+    clean = columns["clean_prediction"] == columns["label"]
+    return clean & (columns["adversarial_prediction"] == columns["label"])
+
+
+def _clean(result: Result) -> float:
+    columns = result.columns or {}
+    return float(np.mean(columns["clean_prediction"] == columns["label"]))
+
+
+def _worst(rows: Sequence[Row], robust: dict[str, list[Any]]) -> list[Row]:
+    """The worst case over attacks at each budget with more than one."""
+    worst = []
+    for eps in dict.fromkeys(row["eps"] for row in rows):
+        at = [place for place, row in enumerate(rows) if row["eps"] == eps]
+        if len(at) > 1:
+            row: Row = {"attack": "worst case", "eps": eps, "crafted on": "both"}
+            for way, images in robust.items():
+                row[f"{way} clean"] = rows[at[0]][f"{way} clean"]
+                row[f"{way} robust"] = float(worst_case(np.stack([images[i] for i in at])).mean())
+            worst.append(row)
+    return worst

@@ -1,0 +1,102 @@
+"""What keeps one task's code from changing another task's numbers, or from never ending."""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import random
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+class TimeoutExceededError(Exception):
+    """A task took longer than it may."""
+
+    def __init__(self) -> None:
+        super().__init__("took longer than its time limit (--time-limit)")
+
+
+@contextmanager
+def isolated(seed: int) -> Iterator[None]:
+    """Known global state for the time of the block, and afterwards the one from before.
+
+    Within it, torch computes on one thread in float32 with gradients, and the generators of torch,
+    numpy and Python start from `seed`: what a plugin sets at import, or another task left, changes
+    no number.
+    """
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    threads = torch.get_num_threads()
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.set_num_threads(1)
+    torch.manual_seed(seed % 2**63)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+        torch.set_num_threads(threads)
+        torch.set_rng_state(states[0])
+        np.random.set_state(states[1])
+        random.setstate(states[2])
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Stop Python code after `seconds`.
+
+    In the main thread a signal interrupts sleeping and waiting too. In another thread, such as a
+    Dask worker's, the exception arrives when the next line of Python is run.
+
+    Raises:
+        TimeoutExceededError: The block took longer.
+    """
+    if math.isinf(seconds):
+        yield
+    elif threading.current_thread() is threading.main_thread():
+        with _by_signal(seconds):
+            yield
+    else:
+        with _by_watching(seconds):
+            yield
+
+
+@contextmanager
+def _by_signal(seconds: float) -> Iterator[None]:
+    def ring(*_: object) -> None:
+        raise TimeoutExceededError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def _by_watching(seconds: float) -> Iterator[None]:
+    thread, over, lock = threading.get_ident(), threading.Event(), threading.Lock()
+
+    def watch() -> None:
+        if not over.wait(seconds):
+            with lock:
+                if not over.is_set():
+                    error = ctypes.py_object(TimeoutExceededError)
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        with lock:
+            over.set()

@@ -1,0 +1,346 @@
+"""From a selection to tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qbench.attack_strings import attack_label, parse_attack
+from qbench.datasets.base import load_data
+from qbench.engines import create_engine
+from qbench.errors import UsageError, WeightsError
+from qbench.evaluation.attack import AttackTask
+from qbench.evaluation.checks import REVISION as CHECKS
+from qbench.evaluation.checks import ChecksTask
+from qbench.evaluation.isolation import isolated, time_limit
+from qbench.evaluation.lipschitz import LipschitzTask
+from qbench.evaluation.provenance import OWN, weights_of
+from qbench.evaluation.radii import BUDGETS, RadiiTask
+from qbench.evaluation.task import TIME_LIMIT_S, Task
+from qbench.evaluation.training import TrainingTask
+from qbench.evaluation.transfer import TransferTask
+from qbench.protocols import DEFAULT, Protocol, load_protocol
+from qbench.records import identity as ids
+from qbench.registry import PluginFile, Provided, Registry, Scalar, load_registry
+from qbench.specs import AttackSpec, CertifierSpec, ModelSpec, Norm
+from qbench.weights import Zoo, fingerprint, unpack
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSelection:
+    """What to run.
+
+    Args:
+        models: Names, globs or `all`.
+        attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`; empty for none.
+        certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
+            model: that is asked for by name. Empty for none.
+        norms: Norms of the certificates of single images; the protocol's when None.
+        engine, shots: Where the circuits of quantum models run when they are attacked, and how
+            often each is run; their own engine, exactly, when None.
+        attacked: Whether attacks see that engine, or the ideal simulator.
+        protocol: Name of the protocol.
+        dataset: The data set; the protocol's when None.
+        seeds: Seeds; the protocol's when None.
+        eps: Budgets; the protocol's when None.
+        limit: How many of the protocol's images; all when None.
+        time_limit_s: How long each task may take.
+        retrain: Train afresh instead of taking weights from the zoo.
+        plugins: Plugins given as files.
+    """
+
+    models: Sequence[str] = ("all",)
+    attacks: Sequence[str] = ("pgd",)
+    certifiers: Sequence[str] = ("all",)
+    norms: Sequence[Norm] | None = None
+    engine: str | None = None
+    shots: int | None = None
+    attacked: str = "engine"
+    protocol: str = DEFAULT
+    dataset: str | None = None
+    seeds: Sequence[int] | None = None
+    eps: Sequence[float] | None = None
+    limit: int | None = None
+    time_limit_s: float = TIME_LIMIT_S
+    retrain: bool = False
+    plugins: tuple[PluginFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Attack:
+    """An attack as it was asked for."""
+
+    provided: Provided[AttackSpec]
+    params: Mapping[str, Scalar]
+
+
+def make_plan(selection: RunSelection, known: Collection[str] = ()) -> list[Task]:
+    """The tasks of a selection, each after those it needs.
+
+    Every model and seed is trained (or read from the zoo), attacked at every budget, transferred
+    to every other model at the ranking budget, checked, and certified by every certifier that
+    covers it. Models that were attacked before get the missing transfers from and to the selected.
+
+    Args:
+        selection: What to run.
+        known: Identities of the results that are there.
+
+    Raises:
+        UnknownNameError: A model, attack or protocol that nobody provides.
+        UsageError: A budget, seed or limit that makes no sense.
+        WeightsError, DataError: Weights or data that were changed.
+    """
+    return _Planner(selection).plan(frozenset(known))
+
+
+class _Planner:
+    def __init__(self, selection: RunSelection) -> None:
+        self.selection = selection
+        self.registry: Registry = load_registry(selection.plugins)
+        self.protocol: Protocol = load_protocol(selection.protocol, selection.plugins)
+        self.models = self.registry.select("model", selection.models)
+        self.attacks = self._attacks(selection.attacks)
+        self.seeds = _distinct(self.protocol.seeds if selection.seeds is None else selection.seeds)
+        self.eps = _distinct(self.protocol.eps if selection.eps is None else selection.eps)
+        if any(seed < 0 for seed in self.seeds):
+            raise UsageError(f"seeds must be at least 0, got {list(self.seeds)}")
+        if selection.limit is not None and selection.limit < 1:
+            raise UsageError(f"limit must be at least 1, got {selection.limit}")
+        for eps in self.eps:
+            self.protocol.threat_model(eps)
+        self.zoo = Zoo()
+        chosen = self.protocol.selection
+        self.dataset = load_data(selection.dataset or chosen.dataset, selection.plugins)
+        images = chosen.images(self.dataset, selection.limit)
+        self.data = self._data(chosen.split, len(images.y))
+        self.norms = _distinct(selection.norms or (self.protocol.norm,))
+        self.certifiers = (
+            self.registry.select("certifier", selection.certifiers) if selection.certifiers else []
+        )
+
+    def plan(self, known: frozenset[str]) -> list[Task]:
+        engine, shots = self.selection.engine, self.selection.shots
+        if engine is not None:
+            create_engine(engine, shots, 1, self.registry)
+        targets = [(model, seed) for model in self.models for seed in self.seeds]
+        trained = {target: self._training(*target) for target in targets}
+        attacked = {target: self._attacked(trained[target]) for target in targets}
+        others = [name for name in self.registry.all("model") if name not in self.models]
+        for target in [(model, seed) for model in others for seed in self.seeds] if known else []:
+            found = self._known(*target, known)
+            if found is not None:
+                trained[target], attacked[target] = found
+        tasks: list[Task] = [*trained.values(), *(t for of in attacked.values() for t in of)]
+        tasks += self._transfers(trained, attacked)
+        for target in targets:
+            tasks += [self._checks(trained[target])] if self.attacks else []
+        for target in targets if self.selection.certifiers else []:
+            tasks += self._certified(trained[target])
+        return list({task.identity.id: task for task in tasks}.values())
+
+    def _attacks(self, entries: Sequence[str]) -> list[_Attack]:
+        found: dict[str, _Attack] = {}
+        for entry in entries:
+            name, given = parse_attack(entry)
+            names = [name] if given else self.registry.select("attack", [name])
+            for one in names:
+                provided = self.registry.get("attack", one)
+                if given:  # what the attack cannot take is said now, not in every record
+                    provided.create(**given)
+                found[f"{one} {given}"] = _Attack(provided, given)
+        return list(found.values())
+
+    def _training(self, model: str, seed: int) -> TrainingTask:
+        provided = self.registry.get("model", model)
+        spec, selection = provided.spec, self.selection
+        own_data = self.dataset.name == self.protocol.selection.dataset
+        zoo = initial = None
+        if own_data and not selection.retrain and self.zoo.sha256(model, seed) is not None:
+            zoo = self._from_zoo(spec, seed)
+        else:
+            with isolated(seed), time_limit(selection.time_limit_s):
+                initial = weights_of(provided.create())
+        return TrainingTask(
+            identity=ids.TrainingId(
+                protocol=self._protocol(),
+                data=self._data("train", len(self.dataset.train.y)),
+                model=ids.Model(name=model, revision=spec.revision, seed=seed),
+            ),
+            zoo=zoo,
+            initial=initial,
+            limit=selection.limit,
+            time_limit_s=selection.time_limit_s,
+            plugins=selection.plugins,
+        )
+
+    def _from_zoo(self, spec: ModelSpec, seed: int) -> str:
+        """Fingerprint of a model's weights in the zoo, which come from this recipe and data."""
+        state, about = unpack(self.zoo.read(spec.name, seed), f"the zoo's {spec.name}")
+        wanted = (spec.revision, self.dataset.sha256, spec.recipe)
+        if (about.revision, about.dataset_sha256, about.recipe) != wanted:
+            raise WeightsError(
+                f"the zoo's {spec.name} comes from another data set, recipe or revision: "
+                "use --retrain"
+            )
+        return fingerprint(state.weights)
+
+    def _attacked(self, trained: TrainingTask) -> list[AttackTask]:
+        return [self._attack(trained, attack, eps) for attack in self.attacks for eps in self.eps]
+
+    def _attack(self, trained: TrainingTask, attack: _Attack, eps: float) -> AttackTask:
+        usual = self.protocol.attack_params(attack.provided.spec.name, eps)
+        params = attack.provided.resolved({**usual, **attack.params})
+        spec = attack.provided.spec
+        return AttackTask(
+            **self._common(trained),
+            identity=ids.AttackId(
+                **self._about(trained),
+                attack=ids.Method(name=spec.name, revision=spec.revision, params=params),
+                norm=self.protocol.norm,
+                eps=float(eps),
+                engine=self._engine(trained.identity.model.name),
+            ),
+            label=attack_label(spec.name, params, attack.provided.resolved(usual)),
+        )
+
+    def _known(
+        self, model: str, seed: int, known: frozenset[str]
+    ) -> tuple[TrainingTask, list[AttackTask]] | None:
+        """What was attacked before with the same attacks, of a model that is not selected."""
+        spec = self.registry.get("model", model).spec
+        about = TrainingTask(
+            identity=ids.TrainingId(
+                protocol=self._protocol(),
+                data=self._data("train", len(self.dataset.train.y)),
+                model=ids.Model(name=model, revision=spec.revision, seed=seed),
+            )
+        )
+        if about.identity.id not in known:
+            return None
+        found = [task for task in self._attacked(about) if task.identity.id in known]
+        return (self._training(model, seed), found) if found else None
+
+    def _transfers(
+        self,
+        trained: Mapping[tuple[str, int], TrainingTask],
+        attacked: Mapping[tuple[str, int], list[AttackTask]],
+    ) -> list[Task]:
+        tasks: list[Task] = []
+        selected = set(self.models)
+        for (source, seed), made in attacked.items():
+            for (target, other), training in trained.items():
+                if source == target or seed != other or not selected & {source, target}:
+                    continue
+                tasks += [
+                    self._transfer(training, one)
+                    for one in made
+                    if one.identity.eps == self.protocol.ranking_eps
+                ]
+        return tasks
+
+    def _transfer(self, trained: TrainingTask, attacked: AttackTask) -> TransferTask:
+        made = attacked.identity
+        about = ids.TransferId(
+            **self._about(trained),
+            source=ids.Version(name=made.model.name, revision=made.model.revision),
+            attack=made.attack,
+            norm=made.norm,
+            eps=made.eps,
+            engine=self._engine(trained.identity.model.name),
+            source_engine=made.engine,
+        )
+        common = self._common(trained) | {"needs": (trained.identity.id, made.id)}
+        return TransferTask(**common, identity=about, label=attacked.label)
+
+    def _checks(self, trained: TrainingTask) -> ChecksTask:
+        engine = self._engine(trained.identity.model.name)
+        about = ids.ChecksId(**self._about(trained), revision=CHECKS, engine=engine)
+        return ChecksTask(**self._common(trained), identity=about)
+
+    def _certified(self, trained: TrainingTask) -> list[Task]:
+        """A task a certifier that covers the model: its Lipschitz bound, or radii in each norm.
+
+        Where none does, one skipped record of each kind says so.
+        """
+        covering, common = self._covering(trained.identity.model.name), self._common(trained)
+        about = self._about(trained)
+        bounds = _or_none([one for one in covering if not one.spec.norms])
+        tasks: list[Task] = [
+            LipschitzTask(**common, identity=ids.LipschitzId(**about, certifier=_method(one)))
+            for one in bounds
+        ]
+        for norm in self.norms:
+            radii = _or_none([one for one in covering if norm in one.spec.norms])
+            eps = list(self._budgets(norm))
+            tasks += [
+                RadiiTask(
+                    **common,
+                    identity=ids.RadiiId(**about, certifier=_method(one), norm=norm, eps=eps),
+                )
+                for one in radii
+            ]
+        return tasks
+
+    def _covering(self, model: str) -> list[Provided[CertifierSpec]]:
+        structure = self.registry.get("model", model).spec.structure
+        found = [self.registry.get("certifier", name) for name in self.certifiers]
+        covering = [provided for provided in found if provided.spec.covers(structure)]
+        proofs = [provided for provided in covering if not provided.spec.smoothed]
+        named = set(self.selection.certifiers)
+        return proofs + [p for p in covering if p.spec.smoothed and p.spec.name in named]
+
+    def _budgets(self, norm: Norm) -> tuple[float, ...]:
+        own = self.eps if norm == self.protocol.norm else ()
+        return tuple(sorted({*BUDGETS[norm], *(float(eps) for eps in own if eps > 0)}))
+
+    def _engine(self, model: str) -> ids.Engine | None:
+        """Where a model's circuits run; None for one without circuits."""
+        spec, selection = self.registry.get("model", model).spec, self.selection
+        asked = selection.engine is not None or selection.shots is not None
+        if spec.engine is None and not (asked and spec.family == "quantum"):
+            return None
+        name = selection.engine or spec.engine or OWN
+        attacked: Any = selection.attacked if asked else "engine"
+        return ids.Engine(name=name, shots=selection.shots, attacked=attacked)
+
+    def _protocol(self) -> ids.Protocol:
+        return ids.Protocol(name=self.protocol.name, sha256=self.protocol.sha256)
+
+    def _data(self, split: Any, images: int) -> ids.Data:
+        return ids.Data(
+            name=self.dataset.name, sha256=self.dataset.sha256, split=split, images=images
+        )
+
+    def _about(self, trained: TrainingTask) -> dict[str, Any]:
+        return {
+            "protocol": trained.identity.protocol,
+            "data": self.data,
+            "model": trained.identity.model,
+        }
+
+    def _common(self, trained: TrainingTask) -> dict[str, Any]:
+        selection = self.selection
+        return {
+            "needs": (trained.identity.id,),
+            "limit": selection.limit,
+            "time_limit_s": selection.time_limit_s,
+            "plugins": selection.plugins,
+        }
+
+
+def _method(provided: Provided[CertifierSpec] | None) -> ids.Method | None:
+    if provided is None:
+        return None
+    spec = provided.spec
+    return ids.Method(name=spec.name, revision=spec.revision, params=provided.resolved({}))
+
+
+def _or_none(found: list[Provided[CertifierSpec]]) -> Sequence[Provided[CertifierSpec] | None]:
+    return found or [None]
+
+
+def _distinct(values: Sequence[Any]) -> tuple[Any, ...]:
+    if not values:
+        raise UsageError("an empty list selects nothing")
+    return tuple(dict.fromkeys(values))

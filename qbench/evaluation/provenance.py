@@ -1,0 +1,81 @@
+"""Where a result comes from: the model's card, versions of packages and plugins, hashes."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, Literal
+
+from torch import nn
+
+from qbench.records import identity
+from qbench.records.record import Card, Recipe
+from qbench.registry import Provided, Registry
+from qbench.specs import ModelSpec
+from qbench.text import one_line
+from qbench.weights import fingerprint
+
+OWN = "own"  # the engine of a model whose spec names none
+_PACKAGES = ("qbench-robustness", "torch", "numpy", "numba", "cvxpy")
+_ENGINES = ("pennylane", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")  # where they are installed
+
+
+def card_of(provided: Provided[ModelSpec], parameters: int | None) -> Card:
+    """The facts about a model that its spec states."""
+    spec = provided.spec
+    return Card(
+        name=spec.name,
+        revision=spec.revision,
+        family=spec.family,
+        structure=one_line(spec.structure),
+        description=one_line(spec.description),
+        plugin=one_line(provided.plugin),
+        version=one_line(provided.version),
+        parameters=parameters,
+        recipe=Recipe(**asdict(spec.recipe)),
+        variant_of=spec.variant_of,
+        stochastic=spec.stochastic,
+        paper=one_line(spec.paper),
+        licence=one_line(spec.licence),
+        authors=one_line(spec.authors),
+    )
+
+
+def environment_of(named: Any, registry: Registry) -> dict[str, str]:
+    """Versions of the packages and plugins that a task with this identity runs with."""
+    parts: list[Provided[Any]] = [registry.get("model", named.model.name)]
+    kinds: tuple[Literal["attack", "certifier"], ...] = ("attack", "certifier")
+    for kind in kinds:
+        method = getattr(named, kind, None)
+        if method is not None:
+            parts.append(registry.all(kind)[method.name])
+    engine: identity.Engine | None = getattr(named, "engine", None)
+    other = engine is not None and engine.name not in (parts[0].spec.engine, OWN)
+    if engine is not None and other:
+        parts.append(registry.get("engine", engine.name.partition(":")[0]))
+    return {
+        **packages(engines=other),
+        **{one_line(part.plugin): one_line(part.version) for part in parts},
+    }
+
+
+def packages(*, engines: bool = False) -> dict[str, str]:
+    """Versions of the packages that matter to a result, with those of other engines or without."""
+    versions = {"python": platform.python_version()}
+    for package in (*_PACKAGES, *(_ENGINES if engines else ())):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def parameters_of(model: nn.Module) -> int:
+    """How many parameters a model has."""
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def weights_of(model: nn.Module) -> str:
+    """Fingerprint of a model's weights."""
+    return fingerprint(model.state_dict())

@@ -1,0 +1,281 @@
+"""What all kinds of measurement have in common: a task is data, and running it gives a result."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+from torch import nn
+
+from qbench.datasets.base import Dataset, Split, load_data
+from qbench.engines import create_engine
+from qbench.engines.sampling import SampledEngine
+from qbench.errors import Unsupported
+from qbench.evaluation.isolation import isolated, time_limit
+from qbench.evaluation.provenance import OWN, card_of, environment_of
+from qbench.interfaces import Engine
+from qbench.protocols import Protocol, load_protocol
+from qbench.records import identity
+from qbench.records.columns import Columns, conform, fingerprint
+from qbench.records.record import (
+    Cost,
+    Device,
+    Failure,
+    Metrics,
+    Record,
+    Status,
+    title,
+)
+from qbench.records.results import Result
+from qbench.records.schema import LONGEST
+from qbench.records.store import environment_name
+from qbench.registry import PluginFile, Provided, Registry, load_registry
+from qbench.specs import ModelSpec
+from qbench.text import one_line
+from qbench.weights import load_into, unpack
+
+TIME_LIMIT_S = 600.0
+# A stochastic model is attacked through the mean of 8 fresh passes and scored by the mean of 10.
+STOCHASTIC = (8, 10)
+FRAMES = 5  # of a failure's traceback that are kept
+
+Inputs = Mapping[str, Result]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What running a task gave.
+
+    Args:
+        metrics: What came out.
+        columns: One value an image, by column.
+        artifact: What later tasks read.
+        weights: Fingerprint of the target's weights.
+        device: Where scores are not exact.
+        forward, gradient: Images passed through the model, and differentiated.
+        parameters: How many the target has.
+    """
+
+    metrics: Metrics
+    weights: str
+    columns: Columns | None = None
+    artifact: bytes | None = None
+    device: Device | None = None
+    forward: int = 0
+    gradient: int = 0
+    parameters: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(ABC):
+    """One unit of work; its `identity` names the result.
+
+    Args:
+        identity: What is measured.
+        needs: Identities of the tasks whose results it reads: the training of its target first.
+        label: The attack as it is shown.
+        limit: How many of the protocol's images; None for all.
+        time_limit_s: Seconds that the task may take.
+        plugins: Plugins given as files.
+    """
+
+    identity: Any
+    needs: tuple[str, ...] = ()
+    label: str | None = None
+    limit: int | None = None
+    time_limit_s: float = TIME_LIMIT_S
+    plugins: tuple[PluginFile, ...] = ()
+    leaves_artifact: ClassVar[bool] = False
+
+    @property
+    def title(self) -> str:
+        """What it is, for progress and messages."""
+        return title(self.identity, self.label)
+
+    @abstractmethod
+    def run(self, context: TaskContext, inputs: Inputs) -> Found:
+        """Measure.
+
+        Raises:
+            Unsupported: It cannot be done, which is no failure.
+        """
+
+    def passes(self, context: TaskContext) -> tuple[int, int]:
+        """Estimate of the images passed through the model, and of those differentiated."""
+        return 0, 0
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What tasks look up: plugins, protocol, images, models. Images are copies."""
+
+    task: Task
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Every plugin, with those given as files."""
+        return load_registry(self.task.plugins)
+
+    @cached_property
+    def protocol(self) -> Protocol:
+        """The task's protocol."""
+        return load_protocol(self.task.identity.protocol.name, self.task.plugins)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The task's data set; shared, and so never to be handed to a plugin."""
+        return load_data(self.task.identity.data.name, self.task.plugins)
+
+    @cached_property
+    def split(self) -> Split:
+        """The images that are attacked or certified, and their labels."""
+        return self.protocol.selection.images(self.dataset, self.task.limit)
+
+    @cached_property
+    def provided(self) -> Provided[ModelSpec]:
+        """The target's spec and who provides it."""
+        return self.registry.get("model", self.task.identity.model.name)
+
+    def trained(self, inputs: Inputs) -> Result:
+        """The result of the target's training.
+
+        Raises:
+            Unsupported: It has none.
+        """
+        return done(inputs[self.task.needs[0]])
+
+    def ideal(self, trained: Result) -> nn.Module:
+        """The trained model on its own engine, which simulates its circuits exactly."""
+        assert trained.artifact is not None
+        name = trained.record.task.model.name
+        state, _ = unpack(trained.artifact, f"weights of {name}")
+        model: nn.Module = self.registry.get("model", name).create()
+        load_into(model, state.weights, name)
+        return model.eval()
+
+    def model(self, trained: Result) -> nn.Module:
+        """The trained model on the task's engine.
+
+        Raises:
+            Unsupported: The model runs no circuit that an engine could take over.
+        """
+        model = self.ideal(trained)
+        engine: identity.Engine | None = getattr(self.task.identity, "engine", None)
+        if engine is None:
+            return model
+        own = getattr(model, "engine", None)
+        if not isinstance(own, Engine):
+            raise Unsupported(
+                f"{self.task.identity.model.name} has no circuit that another engine could run"
+            )
+        seed = self.task.identity.random_seed % 2**31
+        if engine.name not in (self.provided.spec.engine, OWN):
+            own = create_engine(engine.name, engine.shots, seed, self.registry)
+        elif engine.shots is not None:
+            own = SampledEngine(own, engine.shots, seed)
+        setattr(model, "engine", own)  # noqa: B010 - a module's attributes are typed as tensors
+        return model
+
+    @property
+    def passes_and_repeats(self) -> tuple[int, int]:
+        """How many passes an attack averages, and how often the target is scored."""
+        engine = getattr(self.task.identity, "engine", None)
+        sampled = engine is not None and engine.shots is not None
+        passes, repeats = STOCHASTIC if sampled or self.provided.spec.stochastic else (1, 1)
+        return (1 if engine is not None and engine.attacked == "ideal" else passes), repeats
+
+
+def device_of(model: nn.Module) -> Device | None:
+    """Where a model's circuits run, None where its scores are exactly the circuit's."""
+    engine = getattr(model, "engine", None)
+    if not isinstance(engine, Engine):
+        return None
+    # Shots are drawn from what an engine gives without them: noise, or the exact circuit.
+    inner = getattr(engine, "engine", engine)
+    if engine.exact and getattr(engine, "shots", None) is None:
+        return None
+    return Device(name=None if inner.exact else getattr(inner, "device", inner.name))
+
+
+def done(result: Result) -> Result:
+    """A result that can be built upon.
+
+    Raises:
+        Unsupported: It is not done.
+    """
+    record = result.record
+    if record.status != "done":
+        raise Unsupported(f"needs the {record.title}, which is {record.status}: {record.reason}")
+    return result
+
+
+def run_task(task: Task, inputs: Inputs) -> Result:
+    """Run a task; whatever goes wrong inside it becomes a skipped or failed record.
+
+    Args:
+        task: What to do.
+        inputs: Results of the tasks it needs, by identity.
+    """
+    context = TaskContext(task)
+    started = time.perf_counter()
+    status: Status
+    try:
+        with isolated(task.identity.random_seed), time_limit(task.time_limit_s):
+            found = task.run(context, inputs)
+        return _done(context, found, time.perf_counter() - started)
+    except Unsupported as error:
+        status, reason, failure = "skipped", str(error), None
+    except (Exception, SystemExit) as error:  # tasks run plugins: they may not take the run down
+        status, reason, failure = "failed", f"{type(error).__name__}: {error}", _failure(error)
+    return not_done(task, status, reason, failure, time.perf_counter() - started)
+
+
+def _done(context: TaskContext, found: Found, seconds: float) -> Result:
+    task = context.task
+    columns = None
+    if found.columns is not None:
+        columns = conform(found.columns, task.identity.kind, task.identity.data.images)
+    environment = environment_of(task.identity, load_registry(task.plugins))
+    record = Record(
+        task=task.identity,
+        status="done",
+        label=task.label,
+        weights=found.weights,
+        device=found.device,
+        metrics=found.metrics,
+        cost=Cost(wall_s=round(seconds, 4), forward=found.forward, gradient=found.gradient),
+        environment=environment_name(environment),
+        outcomes=None if columns is None else fingerprint(columns),
+    )
+    card = None
+    if found.parameters is not None:
+        card = card_of(context.provided, found.parameters)
+    return Result(record, columns, found.artifact, card, environment)
+
+
+def not_done(
+    task: Task, status: Status, reason: str, failure: Failure | None = None, seconds: float = 0.0
+) -> Result:
+    """The result of a task that was skipped or failed."""
+    environment = environment_of(task.identity, load_registry(task.plugins))
+    record = Record(
+        task=task.identity,
+        status=status,
+        reason=one_line(reason, LONGEST) or "no reason given",
+        failure=failure,
+        label=task.label,
+        cost=Cost(wall_s=round(seconds, 4)),
+        environment=environment_name(environment),
+    )
+    return Result(record, environment=environment)
+
+
+def _failure(error: BaseException) -> Failure:
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    lines = [f"{one_line(f.filename, 200)}:{f.lineno} in {f.name}: {f.line}" for f in frames]
+    return Failure(type=type(error).__name__, frames=[one_line(line) for line in lines])

@@ -1,0 +1,324 @@
+"""The archive: results of many runs, a folder a model, in a few files that a review can read.
+
+`ARCHIVE/PROTOCOL/MODEL/` holds the files of `entry`. A transfer between two models lies in the
+folder of the one that came later, and so do the images that only such a transfer broke: adding a
+model writes that model's folder and no other.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbench.errors import StoreError
+from qbench.files import explained, own_folder
+from qbench.records.entry import CARD, Entry, Trained, read_entry, write_entry
+from qbench.records.record import Record
+from qbench.records.results import Adversarial, Results, current
+from qbench.records.store import FILE, RunStore
+from qbench.records.worst import broken_images
+
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass
+class Archive:
+    """The entries of one protocol.
+
+    Args:
+        root: The folder of that protocol.
+        entries: By model.
+    """
+
+    root: Path
+    entries: dict[str, Entry] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path) -> Archive:
+        """Every entry in a folder; none where there is no folder.
+
+        Raises:
+            StoreError: Something in it is damaged, or does not belong there.
+        """
+        if not root.exists():
+            return cls(root)
+        names = sorted(path.name for path in root.iterdir())
+        for name in names:
+            path = root / name
+            if path.is_symlink() or not path.is_dir() or not _FOLDER.fullmatch(name):
+                raise StoreError(f"{path} does not belong in an archive: remove it")
+        return cls(root, {name: read_entry(root / name) for name in names})
+
+    def results(self) -> Results:
+        """Everything, for a report.
+
+        Raises:
+            StoreError: There is nothing, or one result stands in two folders.
+        """
+        if not self.entries:
+            raise StoreError(f"no results in {self.root}: add some with 'qbench leaderboard add'")
+        outcomes: dict[str, Mapping[str, NDArray[Any]]] = {}
+        records: dict[str, Record] = {}
+        for entry in self.entries.values():
+            for record in entry.records:
+                if record.id in records:
+                    raise StoreError(f"{self.root} holds the {record.title} twice")
+                records[record.id] = record
+            outcomes |= entry.outcomes
+        kept, superseded = current(records.values())
+        commands = [command for entry in self.entries.values() for command in entry.commands]
+
+        def columns(record: Record) -> Mapping[str, NDArray[Any]]:
+            return outcomes[record.id]
+
+        return Results(
+            records=kept,
+            columns=columns,
+            cards={name: entry.card for name, entry in self.entries.items()},
+            environments={k: v for e in self.entries.values() for k, v in e.environments.items()},
+            commands=tuple(dict.fromkeys(commands)),
+            adversarial=self.adversarial,
+            superseded=superseded,
+        )
+
+    def adversarial(self, model: str, seed: int) -> Adversarial | None:
+        """The worst images of a trained model, wherever they are kept."""
+        found = [e.adversarial.get((model, seed)) for e in self.entries.values()]
+        return _united([one for one in found if one is not None])
+
+    def add(self, results: Results, models: Iterable[str] | None = None) -> list[str]:
+        """Take over the models of some results that are not here yet.
+
+        What is here stays as it is: of a model that is here, only transfers between it and a new
+        one are taken, into the new one's folder, and results that no folder has yet.
+
+        Args:
+            results: Of a run or another archive.
+            models: Which models to take; all of them by default.
+
+        Returns:
+            The models whose folders were written.
+
+        Raises:
+            StoreError: The results are of another protocol or data, or contradict what is here.
+        """
+        wanted = sorted(results.cards) if models is None else list(models)
+        for model in wanted:
+            entry, card = self.entries.get(model), results.cards.get(model)
+            if entry is not None and card is not None and card.revision > entry.card.revision:
+                self.remove(model)
+        here = {record.id: record for e in self.entries.values() for record in e.records}
+        self._check(results, here)
+        new = [model for model in wanted if model not in self.entries]
+        fresh: defaultdict[str, list[Record]] = defaultdict(list)
+        for record in results.records:
+            home = _home(record, set(self.entries), new)
+            if home is not None and record.id not in here:
+                fresh[home].append(record)
+        # Each trained model is asked for in every folder that holds a transfer to it.
+        results = replace(results, adversarial=cache(results.adversarial))
+        for model, records in sorted(fresh.items()):
+            self._write(model, records, results)
+        return sorted(fresh)
+
+    def remove(self, model: str) -> list[str]:
+        """Take a model out, with every transfer from and to it.
+
+        Returns:
+            The other models whose folders were written.
+
+        Raises:
+            StoreError: It is not here.
+        """
+        if model not in self.entries:
+            raise StoreError(f"no model {model!r} in {self.root}")
+        with explained(f"cannot remove {self.root / model}"):
+            shutil.rmtree(own_folder(self.root / model))
+        gone, written = self.entries.pop(model), []
+        for name, entry in list(self.entries.items()):
+            kept = tuple(record for record in entry.records if not _names(record, model))
+            ids = {record.id for record in kept}
+            adversarial = {of: one for of, one in entry.adversarial.items() if of[0] != model}
+            # Images of this model's neighbours that lay in its folder stay, if others break them.
+            adversarial |= {
+                of: united
+                for of, one in gone.adversarial.items()
+                if of[0] == name
+                and (united := _united([one, *filter(None, [adversarial.get(of)])])) is not None
+            }
+            if len(kept) == len(entry.records) and adversarial == entry.adversarial:
+                continue
+            outcomes = {k: v for k, v in entry.outcomes.items() if k in ids}
+            self._save(
+                name, replace(entry, records=kept, outcomes=outcomes, adversarial=adversarial)
+            )
+            written.append(name)
+        self._drop_unbroken(written)
+        return written
+
+    def _drop_unbroken(self, models: Sequence[str]) -> None:
+        """Keep no image that nothing on record breaks any more."""
+        if not self.entries:
+            return
+        results = self.results()
+        by_id = {record.id: record for record in results.records}
+        for name in models:
+            entry = self.entries[name]
+            kept: dict[Trained, Adversarial] = {}
+            for (model, seed), one in entry.adversarial.items():
+                still = np.isin(one.image, broken_images(by_id, results.columns, model, seed))
+                kept[model, seed] = Adversarial(one.image[still], one.x_adv[still])
+            self._save(name, replace(entry, adversarial=kept))
+
+    def _check(self, results: Results, here: Mapping[str, Record]) -> None:
+        every = [*results.records, *here.values()]
+        protocols = {record.task.protocol.sha256 for record in every}
+        data = {
+            (r.task.data.sha256, r.task.data.images) for r in every if r.task.kind != "training"
+        }
+        if len(protocols) > 1:
+            raise StoreError(f"results of another protocol than those in {self.root}")
+        if len(data) > 1:
+            raise StoreError(f"results on other images than those in {self.root}")
+        weights = {
+            (r.task.model.name, r.task.model.seed): r.weights for r in here.values() if r.weights
+        }
+        for record in results.records:
+            of = (record.task.model.name, record.task.model.seed)
+            if record.weights and weights.get(of, record.weights) != record.weights:
+                raise StoreError(
+                    f"{of[0]} seed {of[1]} has other weights in {self.root}: raise the model's "
+                    "revision, or take it out first with 'qbench leaderboard remove'"
+                )
+
+    def _write(self, model: str, records: Sequence[Record], results: Results) -> None:
+        entry, old = self.entries.get(model), results.cards.get(model)
+        card = entry.card if entry else old
+        if card is None:
+            raise StoreError(f"the results hold no card of {model!r}")
+        merged = {record.id: record for record in (*(entry.records if entry else ()), *records)}
+        outcomes = dict(entry.outcomes) if entry else {}
+        for record in records:
+            if record.outcomes is not None:
+                outcomes[record.id] = results.columns(record)
+        adversarial = dict(entry.adversarial) if entry else {}
+        for target in sorted({_trained(record) for record in records}):
+            if model != target[0] and target[0] not in self.entries:
+                continue  # that folder is still to come, and takes them all
+            missing = _beyond(results.adversarial(*target), self.adversarial(*target))
+            if missing is not None:
+                united = _united([missing, *filter(None, [adversarial.get(target)])])
+                adversarial |= {target: united} if united is not None else {}
+        ordered = tuple(sorted(merged.values(), key=lambda record: record.id))
+        environments = {**(entry.environments if entry else {}), **results.environments}
+        used = {record.environment for record in ordered}
+        self._save(
+            model,
+            Entry(
+                card=card,
+                weights={
+                    r.task.model.seed: r.weights
+                    for r in ordered
+                    if r.weights is not None and r.task.model.name == model
+                },
+                environments={name: environments[name] for name in sorted(used)},
+                commands=tuple(
+                    dict.fromkeys((*(entry.commands if entry else ()), *results.commands))
+                ),
+                records=ordered,
+                outcomes=outcomes,
+                adversarial=adversarial,
+            ),
+        )
+
+    def _save(self, model: str, entry: Entry) -> None:
+        if not _FOLDER.fullmatch(model):
+            raise StoreError(f"{model!r} is no name of a folder")
+        write_entry(self.root, model, entry)
+        self.entries[model] = entry
+
+
+def _home(record: Record, here: set[str], new: Sequence[str]) -> str | None:
+    """The folder that a record belongs in; None where it is about a model that is not wanted."""
+    parts = [record.task.model.name]
+    if record.task.kind == "transfer":
+        parts.append(record.task.source.name)
+    if any(part not in here and part not in new for part in parts):
+        return None
+    later = [part for part in parts if part in new]
+    return max(later or parts)
+
+
+def _united(found: Sequence[Adversarial]) -> Adversarial | None:
+    """Images of several sources, one of each, by place."""
+    if not found:
+        return None
+    image, first = np.unique(np.concatenate([one.image for one in found]), return_index=True)
+    return Adversarial(image, np.concatenate([one.x_adv for one in found])[first])
+
+
+def _beyond(found: Adversarial | None, known: Adversarial | None) -> Adversarial | None:
+    """The images that are not known yet; None where there is none."""
+    if found is None:
+        return None
+    new = (
+        ~np.isin(found.image, known.image) if known is not None else np.full(len(found.image), True)
+    )
+    return Adversarial(found.image[new], found.x_adv[new]) if new.any() or known is None else None
+
+
+def _trained(record: Record) -> Trained:
+    return record.task.model.name, record.task.model.seed
+
+
+def _names(record: Record, model: str) -> bool:
+    source = record.task.source.name if record.task.kind == "transfer" else None
+    return model in (record.task.model.name, source)
+
+
+def boards(root: Path) -> list[Path]:
+    """The folders of protocols in an archive, or the folder itself where it is one.
+
+    Raises:
+        StoreError: It is no archive.
+    """
+    if not root.is_dir():
+        raise StoreError(f"no archive in {root}: name the folder of a run or an archive")
+    inside = sorted(path for path in root.iterdir() if path.is_dir() and not path.is_symlink())
+    if any((path / CARD).exists() for path in inside):
+        return [root]
+    found = [path for path in inside if any((p / CARD).exists() for p in path.iterdir())]
+    if not found:
+        raise StoreError(f"no results in {root}: name the folder of a run or an archive")
+    return found
+
+
+def board_name(results: Results, usual: str | None) -> str:
+    """Name of the folder that results belong in: the protocol, and the data where not its usual."""
+    task = next(r.task for r in results.records if r.task.kind != "training")
+    name = task.protocol.name
+    return name if usual in (None, task.data.name) else f"{name}-{task.data.name}"
+
+
+def open_results(path: Path) -> Results:
+    """The results of a run's folder, or of an archive with one protocol.
+
+    Raises:
+        StoreError: There are none, or several protocols to choose from.
+    """
+    if (path / FILE).is_file():
+        return RunStore(path).results()
+    found = boards(path)
+    if len(found) > 1:
+        names = ", ".join(str(folder) for folder in found)
+        raise StoreError(f"{path} holds several boards: name one of {names}")
+    return Archive.read(found[0]).results()

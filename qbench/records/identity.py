@@ -1,0 +1,168 @@
+"""What makes two results the same: what was measured, in the field's terms, and nothing else.
+
+Versions of packages, the machine, wall time, time limits, the spelling of an option, and what else
+was selected are provenance: they stand in a record, but not in its identity.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from qbench.records.schema import (
+    Count,
+    Name,
+    Norm,
+    Positive,
+    Revision,
+    Scalar,
+    Seed,
+    Sha256,
+    Strict,
+    canonical_sha256,
+)
+
+
+class Protocol(Strict):
+    """A protocol by name and content."""
+
+    name: Name
+    sha256: Sha256
+
+
+class Data(Strict):
+    """Images: a data set by name and content, its split, and how many of it were used."""
+
+    name: Name
+    sha256: Sha256
+    split: Literal["train", "test"]
+    images: Annotated[Count, Field(ge=1)]
+
+
+class Version(Strict):
+    """A model by name and revision."""
+
+    name: Name
+    revision: Revision = 1
+
+
+class Model(Version):
+    """A model with the seed of its training."""
+
+    seed: Seed
+
+
+class Method(Version):
+    """An attack or a certifier with every parameter it ran with."""
+
+    params: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class Engine(Strict):
+    """Where circuits ran.
+
+    Args:
+        name: `NAME` or `NAME:DEVICE`.
+        shots: Runs of each circuit; None for exact probabilities.
+        attacked: What an attack saw: this engine, or the ideal simulator of the same circuit.
+        mitigation: What a device did against its errors.
+    """
+
+    name: Name
+    shots: Annotated[Count, Field(ge=1)] | None = None
+    attacked: Literal["engine", "ideal"] = "engine"
+    mitigation: dict[str, Scalar] = Field(default_factory=dict)
+
+
+class _Identity(Strict):
+    protocol: Protocol
+    data: Data
+    model: Model
+
+    @cached_property
+    def id(self) -> str:
+        """SHA-256 of the whole identity: the result's name."""
+        return canonical_sha256({"schema": 2, **self.model_dump(mode="json")})
+
+    @property
+    def random_seed(self) -> int:
+        """Of all randomness: a number never depends on what ran beside it."""
+        return int(self.id[:15], 16)
+
+
+class TrainingId(_Identity):
+    """A training; `data` are the images it learns from."""
+
+    kind: Literal["training"] = "training"
+
+
+class AttackId(_Identity):
+    """Robust accuracy of a model under one attack on itself."""
+
+    kind: Literal["attack"] = "attack"
+    attack: Method
+    norm: Norm
+    eps: Positive
+    engine: Engine | None = None
+
+
+class TransferId(_Identity):
+    """Accuracy of a model on the images that an attack made for another model, `source`.
+
+    Source and target were trained with the same seed; `engine` is the target's, `source_engine`
+    the source's.
+    """
+
+    kind: Literal["transfer"] = "transfer"
+    source: Version
+    attack: Method
+    norm: Norm
+    eps: Positive
+    engine: Engine | None = None
+    source_engine: Engine | None = None
+
+    @property
+    def made_by(self) -> AttackId:
+        """The attack whose images these are."""
+        return AttackId(
+            protocol=self.protocol,
+            data=self.data,
+            model=Model(name=self.source.name, revision=self.source.revision, seed=self.model.seed),
+            attack=self.attack,
+            norm=self.norm,
+            eps=self.eps,
+            engine=self.source_engine,
+        )
+
+
+class LipschitzId(_Identity):
+    """A Lipschitz bound of a model; without certifier where none covers it."""
+
+    kind: Literal["lipschitz"] = "lipschitz"
+    certifier: Method | None
+
+
+class RadiiId(_Identity):
+    """Certified radii of single images in a norm, decided at least at the budgets `eps`."""
+
+    kind: Literal["radii"] = "radii"
+    certifier: Method | None
+    norm: Norm
+    eps: list[Positive]
+
+
+class ChecksId(_Identity):
+    """Fixed probes of a model, the same whatever else is run."""
+
+    kind: Literal["checks"] = "checks"
+    revision: Revision
+    engine: Engine | None = None
+
+
+Identity = Annotated[
+    TrainingId | AttackId | TransferId | LipschitzId | RadiiId | ChecksId,
+    Field(discriminator="kind"),
+]
+Kind = Literal["training", "attack", "transfer", "lipschitz", "radii", "checks"]

@@ -1,0 +1,100 @@
+"""The worst adversarial images of a model: of all that broke an image, the one that did it most."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbench.records.columns import Columns
+from qbench.records.record import Record
+from qbench.records.results import Adversarial
+
+RANKING_EPS = 0.1  # where a board is ranked, if it was measured there
+
+
+def ranking_eps(budgets: Iterable[float], preferred: float = RANKING_EPS) -> float | None:
+    """The preferred budget if measured, else the middle one (lower of two); None without any."""
+    ordered = sorted(set(budgets))
+    if preferred in ordered or not ordered:
+        return preferred if ordered else None
+    return ordered[(len(ordered) - 1) // 2]
+
+
+def broken(columns: Columns) -> NDArray[np.bool_]:
+    """(n,): images that are classified correctly clean and not after the attack.
+
+    Of a stochastic model, those that most fresh passes get wrong.
+    """
+    label = columns["label"]
+    clean = np.atleast_2d(columns["clean_prediction"]) == label
+    robust = clean & (np.atleast_2d(columns["adversarial_prediction"]) == label)
+    most: NDArray[np.bool_] = (clean.mean(axis=0) > 0.5) & (robust.mean(axis=0) <= 0.5)
+    return most
+
+
+def at_ranking_budget(records: Mapping[str, Record], model: str, seed: int) -> list[Record]:
+    """The attacks on a trained model and transfers to it that count at the ranking budget."""
+    on_model = [
+        record
+        for record in records.values()
+        if record.task.kind in ("attack", "transfer")
+        and (record.task.model.name, record.task.model.seed) == (model, seed)
+        and record.status == "done"
+        and record.exact
+    ]
+    eps = ranking_eps(record.task.eps for record in on_model if record.task.kind == "attack")
+    found = [record for record in on_model if getattr(record.task, "eps", None) == eps]
+    return sorted(found, key=lambda record: record.id)
+
+
+def broken_images(
+    records: Mapping[str, Record],
+    columns: Callable[[Record], Columns],
+    model: str,
+    seed: int,
+) -> NDArray[np.intp]:
+    """Places of the images that anything on record breaks at the ranking budget, ascending."""
+    found = [broken(columns(record)) for record in at_ranking_budget(records, model, seed)]
+    return np.flatnonzero(np.logical_or.reduce(found)) if found else np.empty(0, np.intp)
+
+
+def worst_images(
+    records: Mapping[str, Record],
+    columns: Callable[[Record], Columns],
+    x_adv: Callable[[Record], NDArray[Any] | None],
+    model: str,
+    seed: int,
+) -> Adversarial | None:
+    """The images that broke a model at the ranking budget, of every attack and transfer on record.
+
+    Args:
+        records: By identity.
+        columns: Per-image outcomes of a record.
+        x_adv: Adversarial images (n, features) that an attack made; None where not kept.
+        model, seed: The trained model.
+
+    Returns:
+        Of each broken image the one with the smallest margin; None where nothing was kept.
+    """
+    margin: NDArray[Any] | None = None
+    found: NDArray[Any] | None = None
+    for record in at_ranking_budget(records, model, seed):
+        task = record.task
+        maker = records.get(task.made_by.id) if task.kind == "transfer" else record
+        images = None if maker is None else x_adv(maker)
+        outcome = columns(record)
+        if images is None:
+            continue
+        ours = np.atleast_2d(outcome["adversarial_margin"]).astype(np.float64).mean(axis=0)
+        ours = np.where(broken(outcome), ours, np.inf)
+        if margin is None or found is None:
+            margin, found = np.full(len(ours), np.inf), np.zeros_like(images)
+        lower = ours < margin
+        margin[lower], found[lower] = ours[lower], images[lower]
+    if margin is None or found is None:
+        return None
+    image = np.flatnonzero(np.isfinite(margin))
+    return Adversarial(image.astype(np.int16), found[image].astype(np.float32))

@@ -1,0 +1,283 @@
+"""From results to a board: the rows, their order, and every number a leaderboard shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from qbench.errors import UsageError
+from qbench.protocols import Protocol
+from qbench.records.columns import Columns
+from qbench.records.record import Record
+from qbench.records.results import Results
+from qbench.records.statistics import mean_std
+from qbench.records.worst import RANKING_EPS, ranking_eps
+from qbench.report.board import Board, Curve, ModelFacts, Row
+from qbench.report.certificate_types import TO_MARGIN, Bound
+from qbench.report.certificates import Certificates
+from qbench.report.flags import flags
+from qbench.report.noisy_engines import noisy_engines, split
+from qbench.report.outcomes import Distances, Outcomes, ReadColumns
+from qbench.report.questions import (
+    Answers,
+    Question,
+    answers,
+    check_together,
+    clean,
+    grouped,
+    lipschitz,
+    robust,
+    seed_values,
+    training,
+    why,
+)
+from qbench.report.run_metadata import describe, versions
+from qbench.report.seed_values import SeedValues, gather_notes
+from qbench.report.significance import compare, majority
+from qbench.report.transfer import Setting, transfer
+
+
+def collect(
+    results: Results,
+    *,
+    eps: float | None = None,
+    protocol: Protocol | None = None,
+    transferred: bool = True,
+) -> Board:
+    """The board of results; the order of records does not matter.
+
+    Args:
+        results: Records of one protocol, of any status, and what belongs to them.
+        eps: The budget to rank at; None for the protocol's, where it was measured.
+        protocol: Tells the reference attack, the budget to rank at and the box of pixels.
+        transferred: Whether to read per-image outcomes of transferred images too, and the distances
+            of adversarial images: there are many.
+
+    Raises:
+        StoreError: The records do not belong together, answer a question twice, or disagree with
+            their per-image outcomes.
+        UsageError: Nothing was attacked at `eps`.
+    """
+    records, noisy = split(results.records)
+    columns = _remembering(results)
+    away = noisy_engines(noisy, columns)
+    if records or not away:
+        check_together(records)
+    found = answers(records)
+    models = _models(records, results)
+    seeds = tuple(sorted({record.task.model.seed for record in records}))
+    settings = _settings(found, "attack")
+    rank_eps = _rank_eps([setting.eps for setting in settings], eps, protocol)
+    about = describe(records or noisy, results.records, protocol.box if protocol else None)
+    outcomes = Outcomes(found, settings, columns, rank_eps if transferred else None)
+    context = _Context(
+        found=found,
+        seeds=seeds,
+        settings=settings,
+        rank_eps=rank_eps,
+        reference=_reference([setting.attack for setting in settings], protocol),
+        outcomes=outcomes,
+        certificates=Certificates(
+            found,
+            columns,
+            about.norm,
+            {setting.eps for setting in settings},
+            Distances(records, columns) if transferred else None,
+        ),
+    )
+    by_model = {name: list(of) for name, of in grouped(records, lambda r: r.task.model.name)}
+    ranked = _ranked(_row(model, by_model.get(model.name, []), context) for model in models)
+    kept = [
+        (row.model.name, majority(by_seed))
+        for row in ranked
+        if rank_eps is not None and (by_seed := outcomes.worst(row.model.name, rank_eps))
+    ]
+    counts = {name: int(images_kept.sum()) for name, images_kept in kept}
+    families = {model.name: model.family for model in models}
+    checks = [r for r in records if r.task.kind == "checks" and r.status == "done"]
+    return Board(
+        about=about,
+        models=models,
+        settings=settings,
+        reference=context.reference,
+        rank_eps=rank_eps,
+        rows=tuple(replace(row, kept=counts.get(row.model.name)) for row in ranked),
+        transfers=tuple(
+            transfer(setting, families, found, seeds) for setting in _settings(found, "transfer")
+        ),
+        curves=tuple(curve for model in models if (curve := _curve(model.name, found)).by_seed),
+        comparisons=compare(kept),
+        checked=len({(r.task.model.name, r.task.model.seed) for r in checks}),
+        noisy=away,
+        superseded=results.superseded,
+        versions=versions(results),
+        commands=results.commands,
+    )
+
+
+@dataclass(frozen=True)
+class _Context:
+    found: Answers
+    seeds: Sequence[int]
+    settings: Sequence[Setting]
+    rank_eps: float | None
+    reference: str | None
+    outcomes: Outcomes
+    certificates: Certificates
+
+
+def _remembering(results: Results) -> ReadColumns:
+    """Per-image outcomes, not read again soon after: a row needs those of its model twice."""
+    by_id = {record.id: record for record in results.records}
+
+    @lru_cache(maxsize=2000)
+    def read(identity: str) -> Columns:
+        return results.columns(by_id[identity])
+
+    return lambda record: read(record.id)
+
+
+def _rank_eps(
+    budgets: Sequence[float], asked: float | None, protocol: Protocol | None
+) -> float | None:
+    if asked is not None and budgets and asked not in budgets:
+        there = ", ".join(f"{eps:g}" for eps in sorted(set(budgets)))
+        raise UsageError(f"nothing was attacked at ε = {asked:g}: rank at one of {there}")
+    preferred = RANKING_EPS if protocol is None else protocol.ranking_eps
+    return ranking_eps(budgets, preferred if asked is None else asked)
+
+
+def _reference(labels: Sequence[str], protocol: Protocol | None) -> str | None:
+    first = protocol.first_attack if protocol else None
+    return first if first in labels else min(labels, default=None)
+
+
+def _models(records: Iterable[Record], results: Results) -> tuple[ModelFacts, ...]:
+    """Every model that a record names, by family, then by name."""
+    names = {record.task.model.name for record in records}
+    names |= {record.task.source.name for record in records if record.task.kind == "transfer"}
+    facts = []
+    for name in names:
+        card = results.cards.get(name)
+        facts.append(ModelFacts(name, card.family if card else "unknown", card))
+    return tuple(sorted(facts, key=lambda model: (model.family, model.name)))
+
+
+def _settings(found: Answers, kind: str) -> tuple[Setting, ...]:
+    """The attacks and budgets that tasks of a kind were made with, sorted."""
+    asked = {
+        Setting(question.attack, question.eps)
+        for question in found
+        if question.kind == kind and question.attack is not None and question.eps is not None
+    }
+    return tuple(sorted(asked))
+
+
+def _row(model: ModelFacts, own: Sequence[Record], context: _Context) -> Row:
+    name, seeds, settings = model.name, context.seeds, context.settings
+    found, outcomes, certificates = context.found, context.outcomes, context.certificates
+    asked = {
+        s: found.get(Question("attack", name, attack=s.attack, eps=s.eps), {}) for s in settings
+    }
+    worst_at = {eps: outcomes.score(name, eps, seeds) for eps in sorted({s.eps for s in settings})}
+    return Row(
+        rank=None,
+        model=model,
+        seeds=tuple(sorted({record.task.model.seed for record in own})),
+        clean=_clean([*asked.values()] if settings else _radii(name, found), seeds),
+        robust={setting: seed_values(asked[setting], seeds, robust) for setting in settings},
+        worst=SeedValues() if context.rank_eps is None else worst_at[context.rank_eps],
+        worst_at=worst_at,
+        with_transfer=outcomes.with_transfer(name),
+        kept=None,
+        bounds=_bounds(name, found, seeds),
+        flags=flags(
+            name,
+            own,
+            stochastic=model.card is not None and model.card.stochastic,
+            reference=context.reference,
+        ),
+        notes=gather_notes(
+            why(record, f"{record.task.kind}: ")
+            for record in own
+            if record.status != "done"
+            and record.task.kind in ("training", "checks", "radii")
+            and not certificates.shows(record)
+        ),
+        certified=certificates.certified(name, seeds),
+        probabilistic=certificates.probabilistic(name, seeds),
+    )
+
+
+def _ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
+    def order(row: Row) -> tuple[bool, float, float, str]:
+        worst, clean = row.worst.mean, row.clean.mean
+        return (worst is None, -(worst or 0.0), -(clean or 0.0), row.model.name)
+
+    return tuple(
+        replace(row, rank=None if row.worst.mean is None else place)
+        for place, row in enumerate(sorted(rows, key=order), start=1)
+    )
+
+
+def _radii(model: str, found: Answers) -> list[Mapping[int, Record]]:
+    return [of for q, of in found.items() if (q.kind, q.model) == ("radii", model)]
+
+
+def _clean(asked: Sequence[Mapping[int, Record]], seeds: Sequence[int]) -> SeedValues:
+    # Each attack and budget, or certifier, reports the clean accuracy again. Where scores are exact
+    # the values agree; where they are sampled, their mean is the better estimate.
+    values: dict[int, list[float]] = {}
+    notes: list[tuple[str, str, int]] = []
+    for by_seed in asked:
+        for seed, record in by_seed.items():
+            if record.status == "done":
+                values.setdefault(seed, []).append(clean(record))
+            else:
+                notes.append(why(record))
+    notes += [("missing", "no record", seed) for seed in seeds if not any(seed in a for a in asked)]
+    return SeedValues(
+        by_seed=tuple((seed, mean_std(found)[0]) for seed, found in sorted(values.items())),
+        notes=gather_notes(note for note in notes if note[2] not in values),
+    )
+
+
+def _bounds(model: str, found: Answers, seeds: Sequence[int]) -> tuple[Bound, ...]:
+    asked = {
+        question.certifier: by_seed
+        for question, by_seed in found.items()
+        if question.kind == "lipschitz" and question.model == model
+    }
+    if len(asked) > 1:
+        asked.pop(None, None)  # that no certifier covered the model once is no longer so
+    return tuple(_bound(model, name, asked[name], seeds) for name in sorted(asked, key=str))
+
+
+def _bound(
+    model: str, certifier: str | None, by_seed: Mapping[int, Record], seeds: Sequence[int]
+) -> Bound:
+    done = [lipschitz(record) for record in by_seed.values() if record.status == "done"]
+    return Bound(
+        model=model,
+        certifier=certifier,
+        scope=", ".join(sorted({metrics.scope for metrics in done})) or None,
+        points=min((metrics.points for metrics in done), default=None),
+        bound=seed_values(by_seed, seeds, lambda record: lipschitz(record).bound),
+        sampled=seed_values(by_seed, seeds, lambda record: lipschitz(record).sampled_jacobian),
+        on_margins=seed_values(by_seed, seeds, _on_margins),
+        least_norm=max((metrics.least_norm for metrics in done), default=0.0),
+        baseline=any(metrics.baseline for metrics in done),
+    )
+
+
+def _on_margins(record: Record) -> float:
+    metrics = lipschitz(record)
+    return TO_MARGIN[metrics.scope] * metrics.bound
+
+
+def _curve(model: str, found: Answers) -> Curve:
+    by_seed = found.get(Question("training", model), {})
+    done = {s: r for s, r in sorted(by_seed.items()) if r.status == "done"}
+    curves = ((seed, tuple(training(record).test_accuracy)) for seed, record in done.items())
+    return Curve(model, tuple((seed, curve) for seed, curve in curves if curve))

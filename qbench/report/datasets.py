@@ -1,0 +1,44 @@
+"""Data sets as a reader meets them: the one that was attacked, and a sheet of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from qbench.datasets.base import Dataset, load_data
+from qbench.errors import QbenchError
+from qbench.files import write_atomically
+from qbench.records.results import Results
+from qbench.registry import PluginFile, load_registry
+
+
+def known_dataset(results: Results, plugins: Sequence[PluginFile] = ()) -> Dataset | None:
+    """The data set that results are about, if it is here and unchanged.
+
+    None where nobody provides it, where it would be downloaded, or where its content is another
+    one: results outlive the plugins and files they were made from.
+    """
+    files = tuple(plugins)
+    for record in results.records[:1]:
+        data = record.task.data
+        try:
+            if load_registry(files).get("dataset", data.name).spec.downloads:
+                return None
+            dataset = load_data(data.name, files)
+        except QbenchError:
+            return None
+        return dataset if dataset.sha256 == data.sha256 else None
+    return None
+
+
+def write_sample_sheet(dataset: Dataset, file: Path) -> None:
+    """Draw samples of each class of the test images into a PNG.
+
+    Raises:
+        StoreError: The file cannot be written.
+    """
+    from qbench.report.figures.glyphs import sample_sheet
+    from qbench.report.figures.style import png
+
+    images = dataset.test.x.numpy().reshape(-1, *dataset.image_shape)
+    write_atomically(file, png(sample_sheet(images, dataset.test.y.numpy(), dataset.classes)))

@@ -1,0 +1,70 @@
+"""A whole leaderboard: the page, the pictures and the numbers for machines."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qbench.datasets.base import Dataset
+from qbench.files import own_folder, write_atomically
+from qbench.protocols import Protocol
+from qbench.records.results import Results
+from qbench.report import render
+from qbench.report.collect import collect
+from qbench.report.examples import choose
+from qbench.report.export import to_json
+from qbench.report.page import page
+from qbench.report.pictures import draw
+from qbench.report.tables import accuracy
+
+
+def build(
+    results: Results,
+    out: Path,
+    *,
+    eps: float | None = None,
+    dataset: Dataset | None = None,
+    protocol: Protocol | None = None,
+) -> list[Path]:
+    """Write README.md, leaderboard.json and figures/*.png; the same bytes for the same results.
+
+    Args:
+        results: Of one protocol.
+        out: The folder; made when there is none. Other files in it are left alone.
+        eps: The budget to rank at; None for the protocol's, where it was measured.
+        dataset: The attacked images, for pictures of them and names of classes.
+        protocol: Tells the reference attack, the budget to rank at and the attacked images.
+
+    Returns:
+        What was written, the page last: it never refers to a picture that is not there yet.
+
+    Raises:
+        StoreError: The results do not belong together, or the folder cannot be written.
+        UsageError: Nothing was attacked at `eps`.
+    """
+    board = collect(results, eps=eps, protocol=protocol)
+    examples = None if dataset is None else choose(board, results, dataset, protocol)
+    pictures = list(draw(board, examples, () if dataset is None else dataset.classes))
+    contents = {f"figures/{picture.file}": picture.content for picture in pictures}
+    contents["leaderboard.json"] = to_json(board).encode()
+    contents["README.md"] = page(board, pictures).encode()
+    if pictures:
+        own_folder(out / "figures")
+    for name, content in contents.items():
+        write_atomically(out / name, content)
+    return [out / name for name in contents]
+
+
+def ranking_table(
+    results: Results, *, eps: float | None = None, protocol: Protocol | None = None
+) -> str:
+    """The first table of the page, for another page: markdown without notes.
+
+    Args:
+        results, eps, protocol: As for `build`.
+
+    Raises:
+        StoreError: The results do not belong together.
+        UsageError: Nothing was attacked at `eps`.
+    """
+    board = collect(results, eps=eps, protocol=protocol, transferred=False)
+    return render.markdown(accuracy.ranking(board))

@@ -1,0 +1,151 @@
+"""Rows of models whose circuits ran with shots, with noise, or on a device: shown, never ranked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from qbench.records.identity import AttackId
+from qbench.records.record import Device, Record
+from qbench.records.statistics import mean_std
+from qbench.report.outcomes import Outcomes, ReadColumns
+from qbench.report.questions import answers, clean, grouped, robust, seed_values, why
+from qbench.report.seed_values import Note, SeedValues, gather_notes
+from qbench.report.transfer import Setting
+
+Kind = Literal["shots", "device noise", "hardware"]
+
+
+@dataclass(frozen=True)
+class EngineRow:
+    """One model on one engine that is not exact; `attacks_saw` is this engine or the ideal one.
+
+    `worst` is the worst case per image at each budget, over every attack there. `signal` is the
+    slope of the scores on the exact ones, by seed: noise shrinks scores, and shrunken scores look
+    robust to attacks that follow them.
+    """
+
+    model: str
+    kind: Kind
+    engine: str
+    shots: int | None
+    attacks_saw: Literal["engine", "ideal"]
+    images: int
+    clean: SeedValues
+    robust: Mapping[Setting, SeedValues]
+    worst: Mapping[float, SeedValues]
+    signal: SeedValues
+    calibrated: tuple[str, ...]
+    dates: tuple[str, ...]
+    jobs: tuple[str, ...]
+    mitigation: tuple[str, ...]
+    notes: tuple[Note, ...]
+
+
+def split(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
+    """Records of exact scores, and the others.
+
+    A task that was not done says nothing of its scores. Where it asked for an engine, it stands
+    with the exact ones only if something else was done on that engine exactly.
+    """
+    given = list(records)
+    exact_engines = {_engine(r) for r in given if r.status == "done" and r.exact}
+    exact: list[Record] = []
+    noisy: list[Record] = []
+    for record in given:
+        is_exact = record.exact
+        if record.status != "done" and _engine(record) is not None:
+            is_exact = _engine(record) in exact_engines
+        (exact if is_exact else noisy).append(record)
+    return exact, noisy
+
+
+def noisy_engines(records: Sequence[Record], columns: ReadColumns) -> tuple[EngineRow, ...]:
+    """A row for each model, engine, number of shots and images, by model and engine.
+
+    Args:
+        records: Those that are not of exact scores; the attacks among them are shown.
+        columns: Per-image outcomes of a record.
+
+    Raises:
+        StoreError: Two records answer one question, or disagree with their per-image outcomes.
+    """
+    attacked = [record for record in records if record.task.kind == "attack"]
+    rows = [_row(group, columns) for _, group in grouped(attacked, _key)]
+    return tuple(
+        sorted(
+            rows,
+            key=lambda row: (row.model, row.engine, row.shots or 0, row.images, row.mitigation),
+        )
+    )
+
+
+def _row(group: Sequence[Record], columns: ReadColumns) -> EngineRow:
+    found = answers(group)
+    order = sorted(found, key=lambda q: (q.attack or "", q.eps or 0.0))
+    settings = {Setting(q.attack or "", q.eps or 0.0): found[q] for q in order}
+    seeds = sorted({record.task.model.seed for record in group})
+    outcomes = Outcomes(found, list(settings), columns, None)
+    done = [record for record in group if record.status == "done"]
+    devices = [record.device for record in done if record.device is not None]
+    task = _task(group[0])
+    engine, name = task.engine, task.model.name
+    mitigation = engine.mitigation if engine else {}
+    return EngineRow(
+        model=name,
+        kind=_kind(devices),
+        engine=engine.name if engine else "the model's own",
+        shots=engine.shots if engine else None,
+        attacks_saw=engine.attacked if engine else "engine",
+        images=task.data.images,
+        clean=_mean_by_seed((r.task.model.seed, clean(r)) for r in done),
+        robust={s: seed_values(by_seed, seeds, robust) for s, by_seed in settings.items()},
+        worst={eps: outcomes.score(name, eps, seeds) for eps in sorted({s.eps for s in settings})},
+        signal=_mean_by_seed(
+            (r.task.model.seed, r.device.signal_scale)
+            for r in done
+            if r.device is not None and r.device.signal_scale is not None
+        ),
+        calibrated=_distinct(device.calibrated for device in devices),
+        dates=_distinct(device.date and device.date[:10] for device in devices),
+        jobs=_distinct(job for device in devices for job in device.jobs),
+        mitigation=_distinct(
+            name if value is True else f"{name} {value}"
+            for name, value in mitigation.items()
+            if value is not False
+        ),
+        notes=gather_notes(why(r, f"{r.label}: ") for r in group if r.status != "done"),
+    )
+
+
+def _task(record: Record) -> AttackId:
+    assert record.task.kind == "attack"
+    return record.task
+
+
+def _key(record: Record) -> tuple[object, ...]:
+    return record.task.model.name, _engine(record), record.task.data.images
+
+
+def _engine(record: Record) -> str | None:
+    """The engine that a task asked for, with all its settings; None for the model's own."""
+    engine = getattr(record.task, "engine", None)
+    return None if engine is None else str(engine.model_dump_json())
+
+
+def _kind(devices: Sequence[Device]) -> Kind:
+    if any(device.jobs or not device.simulated for device in devices):
+        return "hardware"
+    return "device noise" if any(device.name for device in devices) else "shots"
+
+
+def _mean_by_seed(found: Iterable[tuple[int, float]]) -> SeedValues:
+    values: dict[int, list[float]] = {}
+    for seed, value in found:
+        values.setdefault(seed, []).append(value)
+    return SeedValues(tuple((seed, mean_std(of)[0]) for seed, of in sorted(values.items())))
+
+
+def _distinct(found: Iterable[str | None]) -> tuple[str, ...]:
+    return tuple(sorted({value for value in found if value}))

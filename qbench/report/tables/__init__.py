@@ -1,0 +1,1 @@
+"""The tables of a leaderboard: typed cells, made once from the board, drawn by `render`."""

@@ -1,0 +1,287 @@
+"""Verification: our own results pass, and each tampering is refused with its reason."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_runs import SMALL, run
+
+from qbench.datasets.base import load_data
+from qbench.evaluation.verification import verify
+from qbench.records.archive import Archive
+from qbench.records.columns import fingerprint
+from qbench.records.entry import Entry, read_entry, write_entry
+from qbench.records.record import Record
+from qbench.records.results import Adversarial
+from qbench.records.store import RunStore
+
+MODELS = ("convnet", "fourier")
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory) -> Path:
+    """An archive of two models, whole: every seed, image and budget of the protocol."""
+    folder = tmp_path_factory.mktemp("published")
+    selection = replace(
+        SMALL,
+        models=MODELS,
+        attacks=("fgsm",),
+        certifiers=("spectral-product", "convnet-linear", "fourier-linear"),
+        seeds=None,
+        eps=None,
+        limit=None,
+    )
+    run(selection, folder / "run")
+    Archive(folder / "archive").add(RunStore(folder / "run").results())
+    return folder
+
+
+def test_what_was_measured_passes(published):
+    for name in ("run", "archive"):
+        verdict = verify(published / name)
+        assert verdict.problems == []
+        assert verdict.counts["clean images scored again"] == 2 * 5 * 200
+        assert verdict.counts["adversarial images scored again"] > 500
+        assert verdict.counts["pairs of a radius and an attacked image"] > 5_000
+
+
+def test_weights_that_are_not_at_hand_are_noted(published, monkeypatch):
+    monkeypatch.setattr("qbench.weights.zoo.Zoo.sha256", lambda *_: None)
+    verdict = verify(published / "archive")
+    assert verdict.problems == []
+    assert "convnet seed 0: no weights at hand, images not scored again" in verdict.notes
+
+
+def edited(record: Record, edit: Callable[[dict], None]) -> Record:
+    """A record with something else in it, as a forger would write it."""
+    values = json.loads(record.to_json())
+    edit(values)
+    return Record.from_json(json.dumps(values))
+
+
+def first(entry: Entry, kind: str, **about) -> Record:
+    return next(
+        record
+        for record in entry.records
+        if record.task.kind == kind and all(getattr(record.task, k) == v for k, v in about.items())
+    )
+
+
+def swap(entry: Entry, old: Record, new: Record | None, **columns: np.ndarray) -> Entry:
+    """The entry with a record and its columns replaced, and every hash made right again."""
+    outcomes = dict(entry.outcomes)
+    kept = [record for record in entry.records if record.id != old.id]
+    found = outcomes.pop(old.id, {})
+    if new is not None:
+        if new.outcomes is not None:
+            found = {**found, **columns}
+            new = edited(new, lambda v: v.update(outcomes=fingerprint(found)))
+            outcomes[new.id] = found
+        kept.append(new)
+    records = tuple(sorted(kept, key=lambda record: record.id))
+    return replace(entry, records=records, outcomes=outcomes)
+
+
+def a_metric(entry: Entry) -> Entry:
+    record = first(entry, "attack", eps=0.1)
+    return swap(entry, record, edited(record, lambda v: v["metrics"].update(robust_accuracy=1.0)))
+
+
+def a_prediction(entry: Entry) -> Entry:
+    """All images correct, metrics and hashes adapted."""
+    record = first(entry, "attack", eps=0.1)
+    columns = entry.outcomes[record.id]
+    right = {
+        "adversarial_prediction": columns["label"],
+        "adversarial_margin": np.abs(columns["adversarial_margin"]),
+    }
+    accuracies = {"robust_accuracy": 1.0, "adversarial_accuracy": 1.0}
+    return swap(entry, record, edited(record, lambda v: v["metrics"].update(accuracies)), **right)
+
+
+def outside_the_ball(entry: Entry) -> Entry:
+    (of, kept), *_ = entry.adversarial.items()
+    moved = kept.x_adv.copy()
+    moved[0] = np.clip(moved[0] + 0.2, 0, 1)
+    return replace(entry, adversarial={**entry.adversarial, of: Adversarial(kept.image, moved)})
+
+
+def outside_the_box(entry: Entry) -> Entry:
+    (of, kept), *_ = entry.adversarial.items()
+    moved = kept.x_adv.copy()
+    moved[0, 0] = -0.05
+    return replace(entry, adversarial={**entry.adversarial, of: Adversarial(kept.image, moved)})
+
+
+def an_image_that_breaks_nothing(entry: Entry) -> Entry:
+    (of, kept), *_ = entry.adversarial.items()
+    clean = kept.x_adv.copy()
+    clean[0] = CLEAN[int(kept.image[0])]
+    return replace(entry, adversarial={**entry.adversarial, of: Adversarial(kept.image, clean)})
+
+
+def an_image_left_out(entry: Entry) -> Entry:
+    (of, kept), *_ = entry.adversarial.items()
+    fewer = Adversarial(kept.image[1:], kept.x_adv[1:])
+    return replace(entry, adversarial={**entry.adversarial, of: fewer})
+
+
+def other_weights(entry: Entry) -> Entry:
+    for record in entry.records:
+        if record.task.model.name == "convnet" and record.task.model.seed == 0:
+            entry = swap(entry, record, edited(record, lambda v: v.update(weights="0" * 64)))
+    return replace(entry, weights={**entry.weights, 0: "0" * 64})
+
+
+def two_weights(entry: Entry) -> Entry:
+    record = first(entry, "attack")
+    return swap(entry, record, edited(record, lambda v: v.update(weights="0" * 64)))
+
+
+def a_seed_dropped(entry: Entry) -> Entry:
+    kept = tuple(record for record in entry.records if record.task.model.seed != 3)
+    ids = {record.id for record in kept}
+    outcomes = {k: v for k, v in entry.outcomes.items() if k in ids}
+    adversarial = {of: kept for of, kept in entry.adversarial.items() if of[1] != 3}
+    return replace(entry, records=kept, outcomes=outcomes, adversarial=adversarial)
+
+
+def a_result_dropped(entry: Entry) -> Entry:
+    return swap(entry, first(entry, "attack", eps=0.1), None)
+
+
+def another_protocol(entry: Entry) -> Entry:
+    record = first(entry, "attack")
+    protocol = {"name": "wendlinger2024", "sha256": "0" * 64}
+    return swap(entry, record, edited(record, lambda v: v["task"].update(protocol=protocol)))
+
+
+def fewer_steps(entry: Entry) -> Entry:
+    record = first(entry, "attack", eps=0.1)
+    params = {**record.task.attack.params, "random_start": True}
+    return swap(entry, record, edited(record, lambda v: v["task"]["attack"].update(params=params)))
+
+
+def fewer_images(entry: Entry) -> Entry:
+    record = first(entry, "lipschitz")
+    return swap(entry, record, edited(record, lambda v: v["task"]["data"].update(images=10)))
+
+
+def too_far(entry: Entry) -> Entry:
+    record = first(entry, "attack", eps=0.05)
+    far = np.full(200, 0.9, np.float32)
+    return swap(entry, record, record, linf=far, l2=far)
+
+
+def another_label(entry: Entry) -> Entry:
+    record = first(entry, "attack")
+    label = entry.outcomes[record.id]["label"].copy()
+    label[0] = (label[0] + 1) % 4
+    return swap(entry, record, record, label=label)
+
+
+def a_larger_radius(entry: Entry) -> Entry:
+    record = first(entry, "radii")
+    wide = np.full(200, 5.0)
+    certified = [1.0] * len(record.task.eps)
+    claimed = edited(record, lambda v: v["metrics"].update(certified_accuracy=certified))
+    return swap(entry, record, claimed, radius=wide)
+
+
+def a_bound_below_what_was_seen(entry: Entry) -> Entry:
+    record = first(entry, "lipschitz")
+    return swap(entry, record, edited(record, lambda v: v["metrics"].update(bound=0.1)))
+
+
+def a_forged_family(entry: Entry) -> Entry:
+    return replace(entry, card=entry.card.model_copy(update={"family": "quantum"}))
+
+
+TAMPERINGS = {
+    a_metric: "robust accuracy 1.0, its images give",
+    a_prediction: "was kept, and no record says it was broken",
+    outside_the_ball: "from its original, ε is 0.1",
+    outside_the_box: "leaves the box",
+    an_image_that_breaks_nothing: "is classified correctly",
+    an_image_left_out: "was broken, and not kept",
+    other_weights: "other weights than those that are published",
+    two_weights: "are not those of the records",
+    a_seed_dropped: r"convnet lacks seeds \[3\] of the protocol",
+    a_result_dropped: "no attack",
+    another_protocol: "another protocol",
+    fewer_steps: "it is called fgsm, its parameters make it fgsm:random_start=true",
+    fewer_images: "other images than the other records",
+    too_far: "is 0.899999976 away, ε is 0.05",
+    another_label: "image 0 has label",
+    a_larger_radius: "certifies image",
+    a_bound_below_what_was_seen: "exceeds the bound 0.1",
+    a_forged_family: "family is 'quantum', its plugin says 'classical'",
+}
+CLEAN = {}
+
+
+@pytest.mark.parametrize("tamper", TAMPERINGS, ids=lambda tamper: tamper.__name__)
+def test_each_tampering_is_refused_with_its_reason(published, tmp_path, tamper):
+    CLEAN.update(enumerate(load_data("glyphs").test.x.numpy()))
+    root = tmp_path / "archive"
+    shutil.copytree(published / "archive", root)
+    write_entry(root, "convnet", tamper(read_entry(root / "convnet")))
+    problems = verify(root).problems
+    assert any(re.search(TAMPERINGS[tamper], problem) for problem in problems), problems[:5]
+
+
+def cut(path: Path, old: bytes, new: bytes) -> None:
+    content = path.read_bytes()
+    assert old in content
+    path.write_bytes(content.replace(old, new, 1))
+
+
+def rehashed(folder: Path) -> None:
+    """Make the card name the hashes that the files have now."""
+    card = (folder / "card.toml").read_text()
+    for name in ("records.jsonl", "outcomes.npz", "adversarial.npz"):
+        sha256 = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        card = re.sub(rf'("{re.escape(name)}" = )"[0-9a-f]+"', rf'\1"{sha256}"', card)
+    (folder / "card.toml").write_text(card)
+
+
+def twice(folder: Path) -> None:
+    lines = (folder / "records.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "records.jsonl").write_bytes(lines[0] + b"".join(lines))
+
+
+RAW = {
+    "a duplicate": (twice, "line 2: stands twice"),
+    "not a number": (
+        lambda f: cut(f / "records.jsonl", b'"clean_accuracy":1.0', b'"clean_accuracy":NaN'),
+        "line 1: .*|finite",
+    ),
+    "a path": (
+        lambda f: cut(f / "records.jsonl", b'"name":"convnet"', b'"name":"../convnet"'),
+        "pattern",
+    ),
+    "a model that nobody knows": (
+        lambda f: cut(f / "records.jsonl", b'"name":"convnet"', b'"name":"connvet"'),
+        "its model has no card|other|order|known",
+    ),
+    "a hash": (lambda f: cut(f / "card.toml", b'seed0 = "', b'seed0 = "0'), "seed0|weights"),
+}
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_files_that_were_edited_are_refused(published, tmp_path, name):
+    root = tmp_path / "archive"
+    shutil.copytree(published / "archive", root)
+    change, reason = RAW[name]
+    change(root / "convnet")
+    rehashed(root / "convnet")
+    problems = verify(root).problems
+    assert any(re.search(reason, problem) for problem in problems), problems[:5]

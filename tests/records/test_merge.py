@@ -1,0 +1,82 @@
+"""Two people, two versions: what they measured apart is what one run measures at once."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from small_runs import SMALL, run
+
+from qbench.evaluation import provenance
+from qbench.protocols import load_protocol
+from qbench.records.archive import Archive
+from qbench.records.results import Results
+from qbench.records.store import RunStore
+from qbench.report import build, known_dataset
+
+SELECTION = replace(SMALL, limit=10, attacks=("pgd", "fgsm"), certifiers=("*-linear", "spectral-*"))
+
+
+def page(results: Results, out: Path) -> dict[str, bytes]:
+    """Everything that is built, without what says where it comes from."""
+    protocol, dataset = load_protocol("glyphs-linf-v1"), known_dataset(results)
+    build(results, out, protocol=protocol, dataset=dataset)
+    files = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    numbers = json.loads(files.pop("leaderboard.json"))
+    numbers.pop("provenance")
+    text = files.pop("README.md").decode()
+    tables, _, about = text.partition("\n## How to reproduce")
+    assert about
+    return {**files, "numbers": json.dumps(numbers).encode(), "tables": tables.encode()}
+
+
+@pytest.fixture
+def _version(monkeypatch):
+    def now(version: str) -> None:
+        plain = provenance.version
+        monkeypatch.setattr(
+            provenance,
+            "version",
+            lambda name: version if name == "qbench-robustness" else plain(name),
+        )
+
+    return now
+
+
+def test_merged_runs_of_two_versions_are_the_run_of_all_at_once(tmp_path, _version):
+    models = ("convnet", "fourier", "amplitude")
+    run(replace(SELECTION, models=models), tmp_path / "whole")
+    _version("0.1.0")
+    run(replace(SELECTION, models=models[:2]), tmp_path / "a")
+    _version("0.1.1")
+    run(replace(SELECTION, models=models[2:], time_limit_s=77.0), tmp_path / "b")
+
+    archive = Archive(tmp_path / "archive")
+    archive.add(RunStore(tmp_path / "a").results())
+    archive.add(RunStore(tmp_path / "b").results())
+    merged = Archive.read(tmp_path / "archive").results()
+    assert (
+        len({environment["qbench-robustness"] for environment in merged.environments.values()}) == 2
+    )
+    whole = RunStore(tmp_path / "whole").results()
+    missing = {record.id for record in whole.records} - {record.id for record in merged.records}
+    assert missing == {
+        record.id
+        for record in whole.records
+        if record.task.kind == "transfer"
+        and "amplitude" in (record.task.model.name, record.task.source.name)
+    }
+
+    # the pairs that never met are made by the next run on the archive, and by no other work
+    store = RunStore(tmp_path / "rest")
+    with store.locked():
+        store.adopt(merged)
+    known = store.identities()
+    run(replace(SELECTION, models=models), tmp_path / "rest", known=known)
+    assert store.identities() - known == missing
+    assert Archive.read(tmp_path / "archive").add(store.results())
+    filled = Archive.read(tmp_path / "archive").results()
+    assert [r.id for r in filled.records] == [r.id for r in whole.records]
+    assert page(filled, tmp_path / "page-merged") == page(whole, tmp_path / "page-whole")

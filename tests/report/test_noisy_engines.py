@@ -1,0 +1,114 @@
+"""Rows of models on engines that are not exact: apart from the ranking, with what ran where."""
+
+from __future__ import annotations
+
+import json
+
+from pages import table_rows
+from synthetic import CLASSICAL, QUANTUM, Run, bits
+
+from qbench.records.identity import Engine
+from qbench.records.record import Device
+from qbench.report import summary_table
+from qbench.report.board import Board
+from qbench.report.collect import collect
+from qbench.report.export import to_json
+from qbench.report.page import page as render
+
+ALL = bits("1111")
+SHOTS = (Engine(name="statevector", shots=100), Device())
+IDEAL = (
+    Engine(name="aer:small", attacked="ideal"),
+    Device(name="small", signal_scale=0.5),
+)
+HARDWARE = (
+    Engine(name="ibm:big", shots=64, mitigation={"twirling": True}),
+    Device(
+        name="big",
+        simulated=False,
+        calibrated="2026-01-02T03:04:05Z",
+        date="2026-01-03T00:00:00Z",
+        jobs=["job<1>", "job2"],
+    ),
+)
+
+
+def board_of(*engines: tuple[Engine, Device]) -> tuple[Run, Board]:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, ALL, bits("1110"))
+    run.attacked(CLASSICAL, 0, 0.1, ALL, bits("1000"))
+    for engine, device in engines:
+        for attack, left in (("pgd", "1100"), ("square", "0110")):
+            run.attacked(QUANTUM, 0, 0.1, ALL, bits(left), attack, engine=engine, device=device)
+    return run, collect(run.results)
+
+
+def test_ranks_are_those_of_exact_scores_alone() -> None:
+    _, plain = board_of()
+    _, board = board_of(SHOTS, IDEAL)
+    assert [(r.rank, r.model.name, r.worst) for r in board.rows] == [
+        (r.rank, r.model.name, r.worst) for r in plain.rows
+    ]
+    assert board.attacks == ("pgd",)
+    assert plain.noisy == ()
+    assert "Sampled, noisy" not in render(plain)
+
+
+def test_a_row_for_each_engine_with_the_worst_case_of_each_image() -> None:
+    _, board = board_of(SHOTS, IDEAL, HARDWARE)
+    found = {row.engine: row for row in board.noisy}
+    assert [row.kind for row in board.noisy] == ["device noise", "hardware", "shots"]
+    for row in found.values():
+        assert row.worst[0.1].mean == 0.25  # 1100 and 0110 leave one image
+        assert row.clean.mean == 1.0
+    assert found["aer:small"].signal.mean == 0.5
+    assert found["aer:small"].attacks_saw == "ideal"
+    assert found["statevector"].shots == 100
+
+
+def test_the_page_carries_device_date_shots_and_jobs() -> None:
+    run, board = board_of(SHOTS, HARDWARE, IDEAL)
+    page = render(board)
+    head, ideal, hardware, shots = table_rows(page, "Sampled, noisy and on hardware")
+    assert dict(zip(head, hardware, strict=True))["Shots"] == "64"
+    assert dict(zip(head, shots, strict=True))["Engine"] == "statevector"
+    assert dict(zip(head, ideal, strict=True))["Attacks saw"] == "the ideal simulator"
+    for part in ("2026-01-02", "2026-01-03", "job2", "twirling"):
+        assert part in page
+    assert "job<1>" not in page  # escaped
+    rows = json.loads(to_json(board))["noisy_engines"]
+    assert rows[1]["jobs"] == ["job2", "job<1>"]
+    assert "ibm:big" in summary_table(run.results)
+
+
+def test_what_was_skipped_there_is_a_note() -> None:
+    run, _ = board_of(IDEAL)
+    for attack in ("apgd", "pgd"):
+        run.add("attack", QUANTUM, 1, attack=attack, eps=0.1, status="skipped",
+                reason="no gradients here", engine=IDEAL[0])  # fmt: skip
+    board = collect(run.results)
+    (row,) = board.noisy
+    assert [note.reason for note in row.notes] == [
+        "apgd: no gradients here",
+        "pgd: no gradients here",
+    ]
+    assert "no gradients here" in render(board)
+
+
+def test_what_failed_on_an_exact_engine_stays_with_the_exact_ones() -> None:
+    run = Run(n=4)
+    engine = Engine(name="other")
+    run.attacked(QUANTUM, 0, 0.1, ALL, bits("1100"), engine=engine)
+    run.add("attack", QUANTUM, 0, attack="fab", eps=0.1, status="failed", reason="no",
+            engine=engine)  # fmt: skip
+    board = collect(run.results)
+    assert board.noisy == ()
+    assert board.attacks == ("fab", "pgd")
+
+
+def test_without_any_exact_record_there_is_still_a_page() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, ALL, bits("1100"), engine=SHOTS[0], device=SHOTS[1])
+    board = collect(run.results)
+    assert "Sampled, noisy" in render(board)
+    assert "statevector" in summary_table(run.results)
