@@ -118,9 +118,11 @@ def report(
     from qbench.files import own_folder
     from qbench.protocols import load_protocol
     from qbench.records import soundness
+    from qbench.records.results import of_board
     from qbench.report import build, known_dataset, summary_table
 
-    results = store.results()
+    # A folder may hold results on other data, as before a data set was changed: another board.
+    results = of_board(store.results(), records[-1].task)
     violations, compared = soundness.check(results)
     results = soundness.without(results, violations)
     protocol = load_protocol(selection.protocol, selection.plugins)

@@ -80,7 +80,8 @@ def make_plan(selection: RunSelection, known: Collection[str] = ()) -> list[Task
 
     Every model and seed is trained (or read from the zoo), attacked at every budget, transferred
     to every other model at the ranking budget, checked, and certified by every certifier that
-    covers it. Models that were attacked before get the missing transfers from and to the selected.
+    covers it. Models that were attacked before get the missing transfers from and to the selected,
+    where these run on their own engines.
 
     Args:
         selection: What to run.
@@ -127,7 +128,9 @@ class _Planner:
         trained = {target: self._training(*target) for target in targets}
         attacked = {target: self._attacked(trained[target]) for target in targets}
         others = [name for name in self.registry.all("model") if name not in self.models]
-        for target in [(model, seed) for model in others for seed in self.seeds] if known else []:
+        if engine is not None or shots is not None or not known:
+            others = []  # the transfers of a board are those between exact models
+        for target in [(model, seed) for model in others for seed in self.seeds]:
             found = self._known(*target, known)
             if found is not None:
                 trained[target], attacked[target] = found

@@ -68,7 +68,7 @@ def conform(columns: Mapping[str, NDArray[Any]], kind: str, images: int) -> dict
             raise ValueError(f"column {name!r} has shape {column.shape}: expected {images} images")
         if column.dtype != dtype:
             raise ValueError(f"column {name!r} holds {column.dtype}: expected {np.dtype(dtype)}")
-        if np.issubdtype(dtype, np.floating) and np.isnan(column).any():
+        if column.dtype.kind == "f" and np.isnan(column).any():
             raise ValueError(f"column {name!r} holds values that are no numbers")
         found[name] = column
     return found

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qbench.records.columns import Columns
+from qbench.records.identity import Identity
 from qbench.records.record import Card, Environment, Record
 
 
@@ -65,6 +66,17 @@ class Results:
     commands: tuple[str, ...]
     adversarial: Callable[[str, int], Adversarial | None]
     superseded: tuple[str, ...] = ()
+
+
+def of_board(results: Results, task: Identity) -> Results:
+    """The results under the protocol and on the images of a task that attacks or certifies."""
+
+    def belongs(other: Identity) -> bool:
+        images = other.kind == "training" or other.data.images == task.data.images
+        same_data = other.data.sha256 == task.data.sha256
+        return images and same_data and other.protocol == task.protocol
+
+    return replace(results, records=tuple(r for r in results.records if belongs(r.task)))
 
 
 def current(records: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str, ...]]:

@@ -47,16 +47,20 @@ def split(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
     """Records of exact scores, and the others.
 
     A task that was not done says nothing of its scores. Where it asked for an engine, it stands
-    with the exact ones only if something else was done on that engine exactly.
+    with the exact ones only if something else was done on that engine exactly. Images that were
+    made on an engine which is not exact are part of no exact matrix.
     """
     given = list(records)
     exact_engines = {_engine(r) for r in given if r.status == "done" and r.exact}
+    made_exactly = {r.id: r.exact for r in given if r.task.kind == "attack"}
     exact: list[Record] = []
     noisy: list[Record] = []
     for record in given:
         is_exact = record.exact
         if record.status != "done" and _engine(record) is not None:
             is_exact = _engine(record) in exact_engines
+        if record.task.kind == "transfer":
+            is_exact &= made_exactly.get(record.task.made_by.id, True)
         (exact if is_exact else noisy).append(record)
     return exact, noisy
 

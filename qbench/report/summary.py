@@ -16,7 +16,7 @@ from qbench.report.text import Footnotes, listed, norm, short, spread
 from qbench.text import one_line
 
 WIDTH = 80
-_NAMES = (26, 20, 16, 12, 9)  # characters of a model's name, as long as the table allows
+_NAMES = (26, 20, 16)  # characters of a model's name, as long as the table allows
 _MOST_BUDGETS = 3
 
 

@@ -182,7 +182,7 @@ def test_time_limits_hold_wherever_tasks_run(tmp_path, where):
         seeds=(0,),
         eps=(0.1,),
         limit=4,
-        time_limit_s=1.0,
+        time_limit_s=6.0,
         plugins=(PluginFile.read(path),),
     )
     try:

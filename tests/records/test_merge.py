@@ -33,7 +33,7 @@ def page(results: Results, out: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def _version(monkeypatch):
+def set_version(monkeypatch):
     def now(version: str) -> None:
         plain = provenance.version
         monkeypatch.setattr(
@@ -45,12 +45,12 @@ def _version(monkeypatch):
     return now
 
 
-def test_merged_runs_of_two_versions_are_the_run_of_all_at_once(tmp_path, _version):
+def test_merged_runs_of_two_versions_are_the_run_of_all_at_once(tmp_path, set_version):
     models = ("convnet", "fourier", "amplitude")
     run(replace(SELECTION, models=models), tmp_path / "whole")
-    _version("0.1.0")
+    set_version("0.1.0")
     run(replace(SELECTION, models=models[:2]), tmp_path / "a")
-    _version("0.1.1")
+    set_version("0.1.1")
     run(replace(SELECTION, models=models[2:], time_limit_s=77.0), tmp_path / "b")
 
     archive = Archive(tmp_path / "archive")
