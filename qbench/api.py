@@ -19,7 +19,8 @@ from qbench.records.archive import open_results
 from qbench.records.results import Results
 from qbench.registry import load_registry
 from qbench.specs import Norm, ThreatModel
-from qbench.weights import Zoo, file_name, load_into, unpack
+from qbench.weights.files import load_into, unpack
+from qbench.weights.zoo import Zoo, file_name
 
 if TYPE_CHECKING:
     import numpy as np

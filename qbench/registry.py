@@ -266,9 +266,9 @@ class PluginFile:
     def read(cls, path: Path) -> PluginFile:
         """Read a file. Raises `PluginError` when it cannot be read."""
         try:
-            path = path.resolve()
-            source = path.read_bytes()
-            return cls(str(path), source, tuple(sorted(_beside(path.parent, source).items())))
+            source, folder = path.read_bytes(), path.resolve().parent
+            helpers = tuple(sorted(_beside(folder, source).items()))
+            return cls(str(path.resolve()), source, helpers)
         except OSError as error:
             raise PluginError(f"plugin {path} does not load: {error.strerror}") from error
 

@@ -32,7 +32,7 @@ def test_the_generated_pages_are_up_to_date():
 def test_every_hook_is_documented():
     page = (ROOT / "docs" / "plugins.md").read_text()
     hooks = [name for name in vars(hookspecs) if name.startswith("qbench_")]
-    assert len(hooks) == 5
+    assert len(hooks) == 7
     for hook in hooks:
         assert f"### `{hook}`" in page
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from qbench.cli.options import Listed, default_jobs, json_option
+from qbench.cli.options import HELP, Listed, default_jobs, json_option
 
 
-@click.command()
+@click.command(context_settings=HELP)
 @click.option("--quick", is_flag=True, help="Fewer sizes and repetitions, about half a minute.")
 @click.option(
     "--qubits", type=Listed(int, "numbers of qubits"), help="Circuit sizes.  [default: 4,6,...,16]"

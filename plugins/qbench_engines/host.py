@@ -97,7 +97,7 @@ def refuse_gradients(name: str, reason: str, *tensors: Tensor | None) -> None:
     if torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors):
         raise Unsupported(
             f"engine {name!r} gives no gradients ({reason}): evaluate under torch.no_grad(), or "
-            "attack the exact twin (--craft-on twin)"
+            "attack the ideal simulator (--craft-on ideal)"
         )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from qbench.cli.options import (
+    HELP,
     Listed,
     dataset_option,
     eps_option,
@@ -35,7 +36,7 @@ detach_option = click.option(
 )
 
 
-@click.group()
+@click.group(context_settings=HELP)
 def hardware() -> None:
     """Evaluate a model on a quantum device, real or fake.
 

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from qbench.cli import certify, export, leaderboard, listing, run, sheet, train, verify
+from qbench.cli.options import HELP
 from qbench.errors import QbenchError
 from qbench.text import one_line
 
@@ -44,7 +45,7 @@ class _Group(click.Group):
 
 @click.group(
     cls=_Group,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={**HELP, "max_content_width": 100},
 )
 @click.version_option(_version(), prog_name="qbench")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")

@@ -43,7 +43,7 @@ def _text(value: Any) -> str:
 def models(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     """List the models: name, family, training, and which seeds the zoo holds."""
     from qbench.registry import load_registry
-    from qbench.weights import Zoo
+    from qbench.weights.zoo import Zoo
 
     rows, zoo = [], Zoo()
     for name, provided in load_registry(plugins).all("model").items():

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from qbench.registry import PluginFile
 
 
+# Of every command, also of one that a plugin brings and that is called by itself.
+HELP = {"help_option_names": ["-h", "--help"]}
+
+
 class Listed(click.ParamType[tuple[Any, ...]]):
     """Comma-separated values of one type."""
 

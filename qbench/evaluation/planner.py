@@ -24,7 +24,8 @@ from qbench.protocols import DEFAULT, Protocol, load_protocol
 from qbench.records import identity as ids
 from qbench.registry import PluginFile, Provided, Registry, Scalar, load_registry
 from qbench.specs import AttackSpec, CertifierSpec, ModelSpec, Norm
-from qbench.weights import Zoo, fingerprint, unpack
+from qbench.weights.files import fingerprint, unpack
+from qbench.weights.zoo import Zoo
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from qbench.records.record import Card, Recipe
 from qbench.registry import Provided, Registry
 from qbench.specs import ModelSpec
 from qbench.text import one_line
-from qbench.weights import fingerprint
+from qbench.weights.files import fingerprint
 
 OWN = "own"  # the engine of a model whose spec names none
 _PACKAGES = ("qbench-robustness", "torch", "numpy", "numba", "cvxpy")

@@ -37,7 +37,7 @@ from qbench.records.store import environment_name
 from qbench.registry import PluginFile, Provided, Registry, load_registry
 from qbench.specs import ModelSpec
 from qbench.text import one_line
-from qbench.weights import load_into, unpack
+from qbench.weights.files import load_into, unpack
 
 TIME_LIMIT_S = 600.0
 # A stochastic model is attacked through the mean of 8 fresh passes and scored by the mean of 10.

@@ -20,15 +20,8 @@ from qbench.geometry import ascent_direction, project, random_start
 from qbench.records.identity import TrainingId
 from qbench.records.record import TrainingMetrics
 from qbench.specs import Recipe, ThreatModel
-from qbench.weights import (
-    Provenance,
-    TrainingState,
-    Zoo,
-    fingerprint,
-    load_into,
-    pack,
-    unpack,
-)
+from qbench.weights.files import Provenance, TrainingState, fingerprint, load_into, pack, unpack
+from qbench.weights.zoo import Zoo
 
 
 @dataclass(frozen=True, kw_only=True)

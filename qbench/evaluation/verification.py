@@ -40,7 +40,8 @@ from qbench.records.results import Results
 from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images, ranking_eps
 from qbench.registry import PluginFile, Registry, load_registry
-from qbench.weights import Zoo, file_name, fingerprint, load_into, unpack
+from qbench.weights.files import fingerprint, load_into, unpack
+from qbench.weights.zoo import Zoo, file_name
 
 TOLERANCE = 1e-5  # of the scores' scale: where processors may differ in an image's class
 BALL = 1e-6  # relative, on ε

@@ -14,7 +14,8 @@ from qbench.evaluation.isolation import isolated
 from qbench.evaluation.training import train
 from qbench.files import write_atomically
 from qbench.registry import PluginFile, load_registry
-from qbench.weights import Provenance, TrainingState, Zoo, file_name, pack, unpack
+from qbench.weights.files import Provenance, TrainingState, pack, unpack
+from qbench.weights.zoo import Zoo, file_name
 
 
 @dataclass(frozen=True)

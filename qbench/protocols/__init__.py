@@ -9,15 +9,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-import numpy as np
-
-from qbench.datasets.base import Dataset, Split
 from qbench.errors import ProtocolError, UsageError
 from qbench.hookspecs import hookimpl
 from qbench.registry import PluginFile, load_registry
 from qbench.specs import Norm, ProtocolSpec, ThreatModel
+
+if TYPE_CHECKING:
+    from qbench.datasets.base import Dataset, Split
 
 DEFAULT = "glyphs-linf-v1"
 
@@ -67,6 +67,11 @@ class Selection:
 
     def images(self, dataset: Dataset, limit: int | None = None) -> Split:
         """The images that are attacked, in order and as a copy, at most `limit` of them."""
+        # Listing protocols imports this module: nothing heavy before it is needed.
+        import numpy as np
+
+        from qbench.datasets.base import Split
+
         split: Split = getattr(dataset, self.split)
         order = np.arange(len(split.y))
         if self.permutation_seed is not None:

@@ -30,7 +30,7 @@ from qbench.circuits.circuit import Circuit, z_signs
 from qbench.datasets.base import load_data
 from qbench.engines.sampling import SampledEngine, draw_frequencies
 from qbench.evaluation import crafting, scoring
-from qbench.evaluation.task import packages
+from qbench.evaluation.provenance import packages
 from qbench.interfaces import Engine
 from qbench.protocols import load_protocol
 from qbench.records.statistics import wilson_interval

@@ -12,7 +12,8 @@ from art_plane import DISTANCE, FEATURES, SIDE, SPECS, Plane, X, Y, attack, beyo
 from torch import nn
 
 from qbench.errors import Unsupported, UsageError
-from qbench.evaluation.isolation import TimeoutExceededError, craft
+from qbench.evaluation.crafting import craft
+from qbench.evaluation.isolation import TimeoutExceededError, time_limit
 from qbench.specs import ThreatModel
 from qbench_art.attack import ArtAttack
 from qbench_art.classifier import Classifier, View
@@ -180,5 +181,5 @@ def test_points_that_are_no_images_get_no_scores():
 
 def test_the_time_limit_ends_an_attack_as_what_it_is():
     threat = ThreatModel(norm="linf", eps=0.04)
-    with pytest.raises(TimeoutExceededError):
-        craft(attack("art-square", max_iter=10**6), Plane(), X, Y, threat, 0, time_limit_s=0.2)
+    with pytest.raises(TimeoutExceededError), time_limit(0.2):
+        craft(attack("art-square", max_iter=10**6), Plane(), X, Y, threat, 0)

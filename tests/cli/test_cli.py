@@ -10,7 +10,8 @@ import torch
 import qbench
 from qbench.records.store import RunStore
 from qbench.registry import load_registry
-from qbench.weights import Zoo, fingerprint
+from qbench.weights.files import fingerprint
+from qbench.weights.zoo import Zoo
 
 HEAVY = ("torch", "numba", "matplotlib", "cvxpy", "scipy")
 
@@ -58,7 +59,8 @@ def test_a_second_run_in_a_folder_adds_its_models(qbench_cli, tmp_path):
         assert result.returncode == 0, result.stderr
     page = json.loads((tmp_path / "o" / "leaderboard" / "leaderboard.json").read_text())
     assert {row["model"] for row in page["rows"]} == {"convnet", "fourier"}
-    pairs = {(entry["source"], entry["target"]) for entry in page["transfer"]}
+    (matrix,) = page["transfer"]
+    pairs = {(entry["source"], entry["target"]) for entry in matrix["entries"] if entry["by_seed"]}
     assert {("convnet", "fourier"), ("fourier", "convnet")} <= pairs
     whole = qbench_cli("run", "--models", "convnet,fourier", *small, "--out", "whole")
     assert whole.returncode == 0, whole.stderr
@@ -264,8 +266,8 @@ def test_a_disk_that_fills_up_is_one_line_and_nothing_is_lost(qbench_cli, tmp_pa
         "--out",
         "o",
     )
-    # no file may grow beyond 100 kB: weights fit, adversarial images do not
-    result = qbench_cli(*run, file_size=100_000)
+    # no file may grow beyond 150 kB: weights fit, all adversarial images do not
+    result = qbench_cli(*run, file_size=150_000)
     assert "results.sqlite" in complaint(result)
     assert "free space" in complaint(result)
     assert len(RunStore(tmp_path / "o").identities()) >= 1

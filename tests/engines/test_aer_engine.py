@@ -141,7 +141,7 @@ def test_the_models_run_there(build: type) -> None:
     model.engine = create_engine("aer")  # type: ignore[assignment]
     with torch.no_grad():
         torch.testing.assert_close(model(x), expected, atol=2e-6, rtol=0)
-    with pytest.raises(Unsupported, match="--craft-on twin"):
+    with pytest.raises(Unsupported, match="--craft-on ideal"):
         model(x)
 
 

@@ -12,7 +12,7 @@ from qbench.evaluation.training import train
 from qbench.evaluation.zoo_training import TrainingJob, train_one, train_zoo
 from qbench.registry import load_registry
 from qbench.specs import Recipe
-from qbench.weights import Provenance, load_into, pack, unpack
+from qbench.weights.files import Provenance, load_into, pack, unpack
 from qbench.weights.zoo import Zoo
 from qbench_classical.models import ConvNet
 

@@ -17,7 +17,8 @@ from qbench.circuits.torch_engine import TorchEngine
 from qbench.engines import create_engine
 from qbench.evaluation.training import train
 from qbench.registry import load_registry
-from qbench.weights import Zoo, unpack
+from qbench.weights.files import unpack
+from qbench.weights.zoo import Zoo
 from qbench_quantum.models import SplitReUpload
 
 MODELS = ("reup-hw4", "reup-hw8")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from qbench.datasets.base import load_data
 from qbench.registry import load_registry
-from qbench.weights import load_into, unpack
+from qbench.weights.files import load_into, unpack
 from qbench.weights.zoo import Zoo
 from qbench_quantum.models import Amplitude
 

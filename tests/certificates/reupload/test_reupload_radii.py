@@ -18,7 +18,7 @@ from qbench.evaluation.radii import BUDGETS, certify_images
 from qbench.evaluation.scoring import margins
 from qbench.registry import load_registry
 from qbench.specs import Norm, Perturbations
-from qbench.weights import load_into, unpack
+from qbench.weights.files import load_into, unpack
 from qbench.weights.zoo import Zoo
 from qbench_certificates.reupload.circuit_fidelity import CircuitFidelity, angle_to_break
 from qbench_certificates.reupload.circuit_grouped import CircuitGrouped
