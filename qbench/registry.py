@@ -73,17 +73,18 @@ class Provided(Generic[S]):
         """Every parameter that the factory runs with: its defaults, the spec's, then `params`.
 
         A whole number for a parameter that takes fractions becomes a float, so that one value has
-        one spelling. Values that are no scalars are left out: they are not a caller's to choose.
-
-        Raises:
-            PluginError: The factory does not import.
+        one spelling. Values that are no scalars are left out: they are not a caller's to choose. A
+        factory that does not import has no defaults: what needs it says so when it is run.
         """
-        signature = inspect.signature(self._factory())
-        chosen = {name: p.default for name, p in signature.parameters.items()}
+        try:
+            known = dict(inspect.signature(self._factory()).parameters)
+        except (QbenchError, ValueError, TypeError):
+            known = {}
+        chosen = {name: parameter.default for name, parameter in known.items()}
         chosen |= {**self.spec.params, **params}
         found: dict[str, Scalar] = {}
         for name, value in chosen.items():
-            annotation = str(getattr(signature.parameters.get(name), "annotation", ""))
+            annotation = str(getattr(known.get(name), "annotation", ""))
             if isinstance(value, int) and not isinstance(value, bool) and "float" in annotation:
                 value = float(value)
             if value is None or isinstance(value, bool | int | float | str):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from torch import nn
 
-from qbench.errors import Unsupported
+from qbench.errors import QbenchError, Unsupported
 from qbench.evaluation import scoring
 from qbench.evaluation.crafting import craft
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext, device_of
@@ -77,7 +77,10 @@ def runnable(context: TaskContext, name: str, params: Mapping[str, Any], seen: n
 
 def attack_passes(context: TaskContext, name: str, params: Mapping[str, Any]) -> tuple[int, int]:
     """Images that an attack declares to pass through the model, and those it differentiates."""
-    attack = context.registry.get("attack", name).create(**params)
+    try:
+        attack = context.registry.get("attack", name).create(**params)
+    except QbenchError:  # the task itself will say why
+        attack = None
     forward, gradient = getattr(attack, "passes", (0, 0))
     n = context.task.identity.data.images
     return (forward + 2) * n, gradient * n

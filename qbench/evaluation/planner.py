@@ -163,8 +163,7 @@ class _Planner:
         if own_data and not selection.retrain and self.zoo.sha256(model, seed) is not None:
             zoo = self._from_zoo(spec, seed)
         else:
-            with isolated(seed), time_limit(selection.time_limit_s):
-                initial = weights_of(provided.create())
+            initial = self._untrained(provided, seed)
         return TrainingTask(
             identity=ids.TrainingId(
                 protocol=self._protocol(),
@@ -177,6 +176,17 @@ class _Planner:
             time_limit_s=selection.time_limit_s,
             plugins=selection.plugins,
         )
+
+    def _untrained(self, provided: Provided[ModelSpec], seed: int) -> str | None:
+        """Fingerprint of the untrained model; None where it cannot be made, as its training says.
+
+        The other models of a run are not held up by one that does not come to be.
+        """
+        try:
+            with isolated(seed), time_limit(self.selection.time_limit_s):
+                return weights_of(provided.create())
+        except (Exception, SystemExit):
+            return None
 
     def _from_zoo(self, spec: ModelSpec, seed: int) -> str:
         """Fingerprint of a model's weights in the zoo, which come from this recipe and data."""

@@ -43,8 +43,9 @@ class Scheduler:
         self._deaths: defaultdict[str, int] = defaultdict(int)
         self._sorter = TopologicalSorter({task.identity.id: task.needs for task in tasks})
         self._environments = store.environments()
+        self._on_file = {task.identity.id: store.find(task.identity.id) for task in tasks}
         self._read_by_pending = {
-            need for task in tasks for need in task.needs if not self._is_done(task)
+            need for task in tasks for need in task.needs if self._done_on_file(task) is None
         }
 
     def run(self) -> list[Record]:
@@ -105,14 +106,15 @@ class Scheduler:
         self._on_done(task, record)
         self._sorter.done(task.identity.id)
 
-    def _is_done(self, task: Task) -> bool:
-        record = self._store.find(task.identity.id)
-        return record is not None and record.status == "done"
+    def _done_on_file(self, task: Task) -> Record | None:
+        """The task's done record as it was when the run began."""
+        record = self._on_file[task.identity.id]
+        return record if record is not None and record.status == "done" else None
 
     def _valid(self, task: Task) -> Record | None:
         """The task's record on file, if it still says what running it would."""
-        record = self._store.find(task.identity.id)
-        if record is None or record.status != "done" or self._is_outdated(task, record):
+        record = self._done_on_file(task)
+        if record is None or self._is_outdated(task, record):
             return None
         wanted = task.leaves_artifact and task.identity.id in self._read_by_pending
         if wanted and self._store.artifact(record) is None:

@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from qbench.attack_strings import attack_label
 from qbench.datasets.base import Split, load_data
 from qbench.errors import QbenchError, VerificationError
-from qbench.evaluation.isolation import isolated
+from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.provenance import card_of
 from qbench.evaluation.scoring import margins, predict
+from qbench.evaluation.task import TIME_LIMIT_S
 from qbench.geometry import distance
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import soundness
@@ -148,6 +149,8 @@ class _Verifier:
             self._problems(f"{what}: {problem}" for problem in look())
         except QbenchError as error:
             self._problems([f"{what}: {error}"])
+        except Exception as error:  # a stranger's model may raise whatever it likes
+            self._problems([f"{what}: {type(error).__name__}: {error}"])
 
     def _problems(self, found: Any) -> None:
         every = list(found)
@@ -337,7 +340,7 @@ class _Verifier:
         model = self._model(name, seed, records)
         if model is None or self._registry.get("model", name).spec.stochastic:
             return
-        with isolated(seed):
+        with isolated(seed), time_limit(TIME_LIMIT_S):
             scores = predict(model, self._split.x)
         self._verdict.counts["clean images scored again"] += len(scores)
         for record in records:
@@ -377,7 +380,7 @@ class _Verifier:
             outside = ~((x_adv >= threat.box[0]) & (x_adv <= threat.box[1])).all(1)
             for place in outside.nonzero()[:, 0].tolist():
                 yield f"image {image[place]} leaves the box"
-        with isolated(seed):
+        with isolated(seed), time_limit(TIME_LIMIT_S):
             scores = predict(model, x_adv)
         self._verdict.counts["adversarial images scored again"] += len(scores)
         margin = margins(scores, y)

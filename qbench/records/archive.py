@@ -30,6 +30,7 @@ from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_BETTER = {("skipped", "done"), ("failed", "done")}  # what is here, and what takes its place
 
 
 @dataclass
@@ -101,12 +102,13 @@ class Archive:
     def add(self, results: Results, models: Iterable[str] | None = None) -> list[str]:
         """Take over the models of some results that are not here yet.
 
-        What is here stays as it is: of a model that is here, only transfers between it and a new
-        one are taken, into the new one's folder, and results that no folder has yet.
+        What is done here stays as it is: of a model that is here, only transfers between it and a
+        new one are taken, into the new one's folder, and results that no folder has yet, or has as
+        skipped or failed.
 
         Args:
             results: Of a run or another archive.
-            models: Which models to take; all of them by default.
+            models: Which models to take, with the transfers from and to them; all by default.
 
         Returns:
             The models whose folders were written.
@@ -121,12 +123,16 @@ class Archive:
                 self.remove(model)
         here = {record.id: record for e in self.entries.values() for record in e.records}
         self._check(results, here)
-        new = [model for model in wanted if model not in self.entries]
+        homes = {record.id: name for name, e in self.entries.items() for record in e.records}
+        new = {model for model in wanted if model not in self.entries}
         fresh: defaultdict[str, list[Record]] = defaultdict(list)
         for record in results.records:
-            home = _home(record, set(self.entries), new)
-            if home is not None and record.id not in here:
-                fresh[home].append(record)
+            about, known = _models(record), here.get(record.id)
+            if not about & set(wanted) or not about <= self.entries.keys() | new:
+                continue
+            if known is None or (known.status, record.status) in _BETTER:
+                # A transfer lies with the model that came later.
+                fresh[homes.get(record.id) or max(about & new or about)].append(record)
         # Each trained model is asked for in every folder that holds a transfer to it.
         results = replace(results, adversarial=cache(results.adversarial))
         for model, records in sorted(fresh.items()):
@@ -148,7 +154,7 @@ class Archive:
             shutil.rmtree(own_folder(self.root / model))
         gone, written = self.entries.pop(model), []
         for name, entry in list(self.entries.items()):
-            kept = tuple(record for record in entry.records if not _names(record, model))
+            kept = tuple(record for record in entry.records if model not in _models(record))
             ids = {record.id for record in kept}
             adversarial = {of: one for of, one in entry.adversarial.items() if of[0] != model}
             # Images of this model's neighbours that lay in its folder stay, if others break them.
@@ -192,11 +198,9 @@ class Archive:
             raise StoreError(f"results of another protocol than those in {self.root}")
         if len(data) > 1:
             raise StoreError(f"results on other images than those in {self.root}")
-        weights = {
-            (r.task.model.name, r.task.model.seed): r.weights for r in here.values() if r.weights
-        }
+        weights = {_trained(record): record.weights for record in here.values() if record.weights}
         for record in results.records:
-            of = (record.task.model.name, record.task.model.seed)
+            of = _trained(record)
             if record.weights and weights.get(of, record.weights) != record.weights:
                 raise StoreError(
                     f"{of[0]} seed {of[1]} has other weights in {self.root}: raise the model's "
@@ -262,17 +266,6 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _home(record: Record, here: set[str], new: Sequence[str]) -> str | None:
-    """The folder that a record belongs in; None where it is about a model that is not wanted."""
-    parts = [record.task.model.name]
-    if record.task.kind == "transfer":
-        parts.append(record.task.source.name)
-    if any(part not in here and part not in new for part in parts):
-        return None
-    later = [part for part in parts if part in new]
-    return max(later or parts)
-
-
 def _united(found: Sequence[Adversarial]) -> Adversarial | None:
     """Images of several sources, one of each, by place."""
     if not found:
@@ -295,9 +288,10 @@ def _trained(record: Record) -> Trained:
     return record.task.model.name, record.task.model.seed
 
 
-def _names(record: Record, model: str) -> bool:
-    source = record.task.source.name if record.task.kind == "transfer" else None
-    return model in (record.task.model.name, source)
+def _models(record: Record) -> set[str]:
+    """The models that a record is about: its target and, of a transfer, the source."""
+    source = {record.task.source.name} if record.task.kind == "transfer" else set()
+    return {record.task.model.name, *source}
 
 
 def boards(root: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -61,7 +61,7 @@ def check(results: Results) -> tuple[list[Violation], int]:
     for weights, certified in certificates.items():
         radii = [(record, results.columns(record)) for record in certified]
         for attack in attacks[weights]:
-            outcome, norms = results.columns(attack), distances(results, by_id, attack)
+            outcome, norms = results.columns(attack), distances(results.columns, by_id, attack)
             for record, columns in radii:
                 if norms is not None and record.task.data == attack.task.data:
                     compared += len(columns["radius"])
@@ -70,8 +70,8 @@ def check(results: Results) -> tuple[list[Violation], int]:
 
 
 def distances(
-    results: Results, by_id: Mapping[str, Record], record: Record
-) -> Mapping[str, NDArray[Any]] | None:
+    columns: Callable[[Record], Columns], by_id: Mapping[str, Record], record: Record
+) -> Mapping[str, NDArray[np.float64]] | None:
     """‖x′ − x‖ of each image by norm; of transferred images, as the attack that made them says.
 
     Returns:
@@ -80,8 +80,8 @@ def distances(
     maker = by_id.get(record.task.made_by.id) if record.task.kind == "transfer" else record
     if maker is None or maker.outcomes is None:
         return None
-    columns = results.columns(maker)
-    return {norm: columns[norm].astype(np.float64) for norm in ("linf", "l2")}
+    made = columns(maker)
+    return {norm: made[norm].astype(np.float64) for norm in ("linf", "l2")}
 
 
 def without(results: Results, violations: Iterable[Violation]) -> Results:

@@ -23,16 +23,20 @@ def ranking_eps(budgets: Iterable[float], preferred: float = RANKING_EPS) -> flo
     return ordered[(len(ordered) - 1) // 2]
 
 
-def broken(columns: Columns) -> NDArray[np.bool_]:
-    """(n,): images that are classified correctly clean and not after the attack.
-
-    Of a stochastic model, those that most fresh passes get wrong.
-    """
+def correct_and_robust(columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two (n,): the share of fresh passes in which an image is classified correctly clean, and in
+    which it is both clean and attacked; 0 or 1 for a deterministic model."""
     label = columns["label"]
+    # A stochastic model has a row a fresh pass, a deterministic one no such axis.
     clean = np.atleast_2d(columns["clean_prediction"]) == label
     robust = clean & (np.atleast_2d(columns["adversarial_prediction"]) == label)
-    most: NDArray[np.bool_] = (clean.mean(axis=0) > 0.5) & (robust.mean(axis=0) <= 0.5)
-    return most
+    return clean.mean(axis=0), robust.mean(axis=0)
+
+
+def broken(columns: Columns) -> NDArray[np.bool_]:
+    """(n,): images that most passes get right clean, and not both clean and attacked."""
+    clean, robust = correct_and_robust(columns)
+    return np.asarray((clean > 0.5) & (robust <= 0.5))
 
 
 def at_ranking_budget(records: Mapping[str, Record], model: str, seed: int) -> list[Record]:

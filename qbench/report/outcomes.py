@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from qbench.errors import StoreError
 from qbench.records.columns import Columns
 from qbench.records.record import Record
+from qbench.records.soundness import distances
 from qbench.records.statistics import worst_case
+from qbench.records.worst import correct_and_robust
 from qbench.report.questions import Answers, Question, robust
 from qbench.report.seed_values import Note, SeedValues, gather_notes
 from qbench.report.transfer import Setting
@@ -101,12 +103,7 @@ class Outcomes:
 
     def _robust(self, record: Record) -> Shares:
         """(n,): the share of passes in which an image is correct both clean and attacked."""
-        columns = self._columns(record)
-        label = columns["label"]
-        # A stochastic model has a row a fresh pass, a deterministic one no such axis.
-        clean = np.atleast_2d(columns["clean_prediction"]) == label
-        adversarial = np.atleast_2d(columns["adversarial_prediction"]) == label
-        shares: Shares = (clean & adversarial).mean(axis=0)
+        _, shares = correct_and_robust(self._columns(record))
         if abs(float(shares.mean()) - robust(record)) > 1e-6:
             raise StoreError(
                 f"the {record.title} has robust accuracy {robust(record):g}, which its "
@@ -152,16 +149,8 @@ class Distances:
         # A stochastic model has a row a fresh pass: one that is wrong suffices.
         wrong = np.atleast_2d(columns["adversarial_prediction"]) != columns["label"]
         broken = wrong.any(axis=0)
-        # How far a transferred image is moved stands with the attack that made it.
-        maker = record if record.task.kind != "transfer" else self._maker(record)
-        if maker is None:
-            return {}
-        moved = self._columns(maker)
-        return {norm: np.where(broken, moved[norm].astype(np.float64), np.inf) for norm in NORMS}
-
-    def _maker(self, record: Record) -> Record | None:
-        assert record.task.kind == "transfer"
-        return self._by_id.get(record.task.made_by.id)
+        moved = distances(self._columns, self._by_id, record) or {}
+        return {norm: np.where(broken, moved[norm], np.inf) for norm in moved}
 
 
 def _means(by_seed: Mapping[int, Shares]) -> tuple[tuple[int, float], ...]:

@@ -325,6 +325,68 @@ def test_a_model_of_ones_own_and_attacks_that_misbehave(tmp_path):
     assert version == selection.plugins[0].sha256
 
 
+BROKEN = """
+from qbench.hookspecs import hookimpl
+from qbench.specs import AttackSpec, CertifierSpec, ModelSpec
+
+@hookimpl
+def qbench_models():
+    for name, factory in (("raises", "raises"), ("missing", "nowhere")):
+        yield ModelSpec(
+            name=name, description="cannot be made", factory=f"{__name__}:{factory}",
+            family="classical", structure="x",
+        )
+
+@hookimpl
+def qbench_attacks():
+    yield AttackSpec(
+        name="absent", description="not installed", factory="no_such_package:Attack",
+        norms=("linf",), gradient=False,
+    )
+
+@hookimpl
+def qbench_certifiers():
+    yield CertifierSpec(
+        name="absent", description="not installed", factory="no_such_package:Certifier",
+        structures=("convnet",), source="none",
+    )
+
+def raises():
+    raise RuntimeError("no luck")
+"""
+
+
+@pytest.mark.usefixtures("_forget")
+def test_what_cannot_be_made_fails_alone(tmp_path):
+    selection = RunSelection(
+        models=("convnet", "raises", "missing"),
+        attacks=("fgsm", "absent"),
+        certifiers=("absent", "spectral-product"),
+        seeds=(0,),
+        eps=(0.1,),
+        limit=4,
+        plugins=(plugin(tmp_path, BROKEN, "plugin_unmakeable"),),
+    )
+    tasks, records = run(selection, tmp_path / "out")
+    assert all(task.passes(TaskContext(task)) for task in tasks)  # the cost is known all the same
+    status = {}
+    for record in records:
+        named = getattr(record.task, "attack", None) or getattr(record.task, "certifier", None)
+        status[record.task.kind, record.task.model.name, named and named.name] = record.status
+    assert status["attack", "convnet", "fgsm"] == "done"
+    assert status["lipschitz", "convnet", "spectral-product"] == "done"
+    failed = {key for key, how in status.items() if how == "failed"}
+    assert failed == {
+        ("training", "raises", None),
+        ("training", "missing", None),
+        ("attack", "convnet", "absent"),
+        ("lipschitz", "convnet", "absent"),
+    }
+    reasons = {r.task.model.name: r.reason for r in records if r.task.kind == "training"}
+    assert "RuntimeError: no luck" in reasons["raises"]
+    assert "nowhere" in reasons["missing"]
+
+
 KIND = """
 import torch
 from qbench.hookspecs import hookimpl

@@ -60,6 +60,19 @@ def test_weights_that_are_not_at_hand_are_noted(published, monkeypatch):
     assert "convnet seed 0: no weights at hand, images not scored again" in verdict.notes
 
 
+@pytest.mark.parametrize("error", [RuntimeError("mine"), ZeroDivisionError(), MemoryError()])
+def test_whatever_a_strangers_model_raises_is_a_problem_and_not_a_crash(
+    published, monkeypatch, error
+):
+    def raises(*_):
+        raise error
+
+    monkeypatch.setattr("qbench_classical.models.ConvNet.forward", raises)
+    problems = verify(published / "archive").problems
+    assert len(problems) == 5
+    assert problems[0].startswith(f"convnet seed 0: {type(error).__name__}")
+
+
 def edited(record: Record, edit: Callable[[dict], None]) -> Record:
     """A record with something else in it, as a forger would write it."""
     values = json.loads(record.to_json())

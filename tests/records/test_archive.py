@@ -101,6 +101,42 @@ def test_what_is_here_is_never_changed_by_what_is_added(whole, tmp_path):
         Archive.read(tmp_path).add(replace(whole, records=other))
 
 
+def test_what_is_done_takes_the_place_of_what_was_not(whole, tmp_path):
+    def undone(record):
+        if record.task.kind != "transfer":
+            return record
+        failed = {"status": "failed", "reason": "why", "metrics": None, "outcomes": None}
+        return record.model_copy(update=failed)
+
+    broken = replace(whole, records=tuple(map(undone, whole.records)))
+    for model in ("fourier", "convnet", "reup-hw4"):  # another order than that of names
+        Archive.read(tmp_path).add(broken, [model])
+    places = {name: set(e.outcomes) for name, e in Archive.read(tmp_path).entries.items()}
+    assert Archive.read(tmp_path).add(whole) == ["convnet", "reup-hw4"]  # where they lay
+    same(Archive.read(tmp_path).results(), whole)
+    assert all(
+        places[name] <= set(e.outcomes) for name, e in Archive.read(tmp_path).entries.items()
+    )
+    before = files(tmp_path)
+    assert Archive.read(tmp_path).add(broken) == []
+    assert files(tmp_path) == before
+
+
+def test_only_the_models_that_are_named_are_taken(whole, tmp_path):
+    attack = next(
+        record
+        for record in whole.records
+        if record.task.kind == "attack" and record.task.model.name == "fourier"
+    )
+    fewer = replace(whole, records=tuple(r for r in whole.records if r is not attack))
+    Archive(tmp_path).add(fewer, ["fourier"])
+    before = files(tmp_path / "fourier")
+    assert Archive.read(tmp_path).add(whole, ["convnet"]) == ["convnet"]
+    assert files(tmp_path / "fourier") == before
+    assert Archive.read(tmp_path).add(whole, ["fourier"]) == ["fourier"]
+    assert attack in Archive.read(tmp_path).entries["fourier"].records
+
+
 def test_a_new_revision_takes_the_place_of_the_old_one(whole, tmp_path):
     Archive(tmp_path).add(whole, ["fourier", "convnet"])
 
