@@ -77,6 +77,8 @@ class ModelSpec(Spec):
         engine: Name of the engine that runs its circuits unless another one is asked for; the
             module then has an attribute `engine`. None for a model without circuits.
         variant_of: Name of the model that this one is, trained in another way.
+        tuning: How the recipe was chosen, in one line, and on which images; empty where it is not
+            stated.
         paper, licence, authors: Where it comes from and who may use it, for its card.
     """
 
@@ -87,6 +89,7 @@ class ModelSpec(Spec):
     stochastic: bool = False
     engine: str | None = None
     variant_of: str | None = None
+    tuning: str = ""
     paper: str = ""
     licence: str = ""
     authors: str = ""

@@ -91,6 +91,73 @@ def test_the_regulariser_is_the_papers():
     assert model.regularisation().item() == pytest.approx(expected, rel=1e-5)
 
 
+def test_the_grouped_penalty_bounds_how_far_the_state_turns():
+    model = ReUpload(penalty="grouped")
+    expected = sum(abs(w) for w in model.w.detach().double().flatten().tolist()) ** 2
+    assert model.regularisation().item() == pytest.approx(expected, rel=1e-5)
+
+
+def bound_by_hand(model):
+    """Sum over the classes of the ℓ∞ bounds of their scores, one number at a time."""
+    w = {name: value.double().tolist() for name, value in model.state_dict().items()}
+    total = 0.0
+    if isinstance(model, ConvNet):
+        norms = [sum(abs(v) for row in kernel[0] for v in row) for kernel in w["conv.weight"]]
+        for row in w["linear.weight"]:
+            total += sum(abs(v) * norms[j // 36] for j, v in enumerate(row))  # 6x6 units a channel
+        return total
+    for sine, cosine in zip(w["sine.weight"], w["cosine.weight"], strict=True):
+        for i, frequencies in enumerate(w["frequencies.weight"]):
+            total += np.hypot(sine[i], cosine[i]) * sum(abs(v) for v in frequencies)
+    return total
+
+
+@pytest.mark.parametrize("build", [ConvNet, Fourier])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_classical_penalty_is_the_square_of_a_bound_on_the_scores(build, seed):
+    torch.manual_seed(seed)
+    model = build()
+    bound = bound_by_hand(model)
+    assert model.regularisation().item() == pytest.approx(bound**2, rel=1e-5)
+    model, x = model.double(), torch.rand(50, 256, dtype=torch.float64)
+    for eps in (0.01, 0.3):
+        delta = eps * torch.sign(torch.randn(50, 256, dtype=torch.float64))
+        moved = (model(x + delta) - model(x)).abs().sum(1)
+        assert 0 < moved.max() <= eps * bound
+
+
+def test_the_classical_penalty_is_reached_where_nothing_cancels():
+    # One unit, one score: the bound is the score's slope along the sign of the weights.
+    network = Fourier(features=3, neurons=1, classes=1).double()
+    torch.nn.init.zeros_(network.cosine.weight)
+    delta = 1e-6 * network.frequencies.weight.sign()
+    moved = (network(delta) - network(torch.zeros(1, 3).double())).abs().item() / 1e-6
+    assert network.regularisation().sqrt().item() == pytest.approx(moved, rel=1e-6)
+    convolution = ConvNet(side=6, classes=1).double()
+    with torch.no_grad():
+        convolution.conv.weight[0].abs_()
+        convolution.conv.bias.fill_(1.0)
+        convolution.linear.weight[:, 1:] = 0
+    x = torch.zeros(1, 36).double()
+    moved = (convolution(x + 0.1) - convolution(x)).abs().item() / 0.1
+    assert convolution.regularisation().sqrt().item() == pytest.approx(moved, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "model", [ReUpload(penalty="grouped"), ConvNet(), Fourier()], ids=lambda m: type(m).__name__
+)
+def test_penalties_have_finite_gradients_even_where_weights_are_zero(model):
+    for fill in (None, 0.0):
+        for parameter in model.parameters():
+            if fill is not None:
+                torch.nn.init.constant_(parameter, fill)
+        model.zero_grad()
+        model.regularisation().backward()
+        found = [p.grad for p in model.parameters() if p.grad is not None]
+        assert found
+        assert all(bool(gradient.isfinite().all()) for gradient in found)
+
+
 def test_the_amplitude_model_is_four_quadratic_forms():
     model = Amplitude(qubits=5, layers=4, classes=3).double()
     torch.nn.init.uniform_(model.theta, -3, 3)

@@ -1,4 +1,8 @@
-"""Classical classifiers of Wendlinger et al. 2024 for 16x16 images in four classes."""
+"""Classical classifiers of Wendlinger et al. 2024 for 16x16 images in four classes.
+
+Both define `regularisation()`, the square of a bound on how fast their scores can move in ℓ∞; a
+recipe without λ does not use it.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,17 @@ class ConvNet(nn.Module):
         maps = self.pool(torch.relu(self.conv(x.view(-1, 1, self.side, self.side))))
         return self.linear(maps.flatten(1))  # type: ignore[no-any-return]
 
+    def regularisation(self) -> Tensor:
+        """(Σ_k Σ_j |v_kj| ‖kernel_c(j)‖₁)² over the classes k and the pooled units j.
+
+        Within ‖δ‖∞ ≤ ε every output of channel c of the convolution, and so each unit pooled from
+        them, moves by at most ε ‖kernel_c‖₁. So the sum over the scores of how far each moves is at
+        most ε times the root of this.
+        """
+        kernels = self.conv.weight.abs().flatten(1).sum(1)
+        weights = self.linear.weight.abs().sum(0).view(len(kernels), -1).sum(1)
+        return (weights * kernels).sum().square()
+
 
 class Fourier(nn.Module):
     """z = Wx; scores S sin z + C cos z: the function class of a re-uploading circuit, classically.
@@ -54,3 +69,14 @@ class Fourier(nn.Module):
         """Scores (n, classes) of flattened images x (n, features)."""
         z = self.frequencies(x)
         return self.sine(torch.sin(z)) + self.cosine(torch.cos(z))  # type: ignore[no-any-return]
+
+    def regularisation(self) -> Tensor:
+        """(Σ_k Σ_i R_ki ‖W_i‖₁)² over the classes k and the neurons i; R_ki = √(S_ki² + C_ki²).
+
+        Score k is Σ_i R_ki cos(z_i − φ_ki), and z_i moves by at most ε ‖W_i‖₁ within ‖δ‖∞ ≤ ε. So
+        the sum over the scores of how far each moves is at most ε times the root of this.
+        """
+        # A norm, not `hypot`: an amplitude of 0 has the gradient 0 instead of none.
+        waves = torch.stack([self.sine.weight, self.cosine.weight])
+        amplitudes: Tensor = torch.linalg.vector_norm(waves, dim=0).sum(0)
+        return (amplitudes * self.frequencies.weight.abs().sum(1)).sum().square()

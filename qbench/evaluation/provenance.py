@@ -35,6 +35,7 @@ def card_of(provided: Provided[ModelSpec], parameters: int | None) -> Card:
         parameters=parameters,
         recipe=Recipe(**asdict(spec.recipe)),
         variant_of=spec.variant_of,
+        tuning=one_line(spec.tuning),
         stochastic=spec.stochastic,
         paper=one_line(spec.paper),
         licence=one_line(spec.licence),

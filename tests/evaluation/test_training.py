@@ -185,6 +185,15 @@ def test_the_shipped_zoo_holds_every_model_five_times():
             state, provenance = unpack(zoo.read(name, seed), name)
             spec = load_registry().get("model", name).spec
             assert (provenance.model, provenance.seed) == (name, seed)
-            assert provenance.recipe == spec.recipe
+            assert (provenance.revision, provenance.recipe) == (spec.revision, spec.recipe)
             assert provenance.dataset_sha256 == load_dataset().sha256
             assert state.epoch == spec.recipe.epochs == len(state.test_accuracy)
+
+
+def test_a_shipped_entry_is_what_its_recipe_gives():
+    state, provenance = unpack(Zoo().read("fourier-cert", 0), "fourier-cert")
+    create = load_registry().get("model", "fourier-cert").create
+    _, again = train(create, load_dataset(), provenance.recipe, 0)
+    # Another processor may sum in another order; the course of the training is the same.
+    assert again.loss == pytest.approx(state.loss, rel=1e-2)
+    assert again.test_accuracy[-1] == pytest.approx(state.test_accuracy[-1], abs=0.01)
