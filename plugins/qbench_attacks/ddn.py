@@ -43,12 +43,11 @@ class DDN(MinimumNormAttack):
         x, delta = search.x, torch.zeros_like(search.x)
         radius = torch.full((len(search), 1), eps, dtype=x.dtype, device=x.device)
         for step in range(self.steps):
-            points = search.clip(x + delta).requires_grad_()
-            scores = search.model(points)
-            losses = search.objective(scores, self.loss)
-            (gradient,) = torch.autograd.grad(losses.sum(), points)
-            points = points.detach()
-            adversarial = search.adversarial(scores.detach())
+            points = search.clip(x + delta)
+            scores, _, _, gradient = search.differentiate(
+                points, lambda seen: search.objective(seen, self.loss)
+            )
+            adversarial = search.adversarial(scores)
             nearest.note(points, adversarial)
             length = 0.01 + 0.99 * (1 + math.cos(math.pi * step / self.steps)) / 2
             delta = points - x + length * eps * ascent_direction(gradient, "l2")

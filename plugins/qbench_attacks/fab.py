@@ -89,8 +89,9 @@ class FAB(MinimumNormAttack):
 
 def class_gap(search: Search, points: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """z_y − z_t at the points, (n,), and its gradient."""
-    points = points.detach().requires_grad_()
-    scores = search.model(points)
-    gap = (scores.gather(1, search.y[:, None]) - scores.gather(1, target[:, None]))[:, 0]
-    (gradient,) = torch.autograd.grad(gap.sum(), points)
-    return gap.detach(), gradient
+
+    def value(seen: Tensor) -> Tensor:
+        return (seen.gather(1, search.y[:, None]) - seen.gather(1, target[:, None]))[:, 0]
+
+    _, _, gap, gradient = search.differentiate(points, value)
+    return gap, gradient

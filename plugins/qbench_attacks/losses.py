@@ -20,6 +20,18 @@ def cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
     return _cross_entropy(scores, y, reduction="none")
 
 
+def rescaled_cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
+    """`cross_entropy` of scores divided by their own standard deviation over the classes.
+
+    Cross-entropy of large scores vanishes in floating point, and that of small ones weighs all
+    classes alike; no positive scale of the scores changes this one. The divisor counts as constant
+    in the gradient. Yu and Xu 2023 (MIFPE) rescale in the same way, by the gap of the two largest.
+    """
+    centred = scores - scores.mean(1, keepdim=True)
+    scale = scores.detach().std(1, correction=0, keepdim=True)
+    return cross_entropy(centred / _positive(scale), y)
+
+
 def margin(scores: Tensor, y: Tensor) -> Tensor:
     """Best other score minus the label's: positive exactly where misclassified.
 
@@ -61,11 +73,21 @@ def targeted_dlr(scores: Tensor, y: Tensor, target: Tensor) -> Tensor:
     return gap / _positive(top[:, 0] - top[:, -2:].mean(1))
 
 
-LOSSES: dict[str, Loss] = {"ce": cross_entropy, "margin": margin, "dlr": dlr}
+def spread(scores: Tensor) -> Tensor:
+    """The largest minus the smallest score, (n,), and above zero."""
+    return _positive(scores.amax(1) - scores.amin(1))
+
+
+LOSSES: dict[str, Loss] = {
+    "ce": cross_entropy,
+    "rescaled-ce": rescaled_cross_entropy,
+    "margin": margin,
+    "dlr": dlr,
+}
 
 
 def named(name: str) -> Loss:
-    """The loss called `"ce"`, `"margin"` or `"dlr"`.
+    """The loss called `"ce"`, `"rescaled-ce"`, `"margin"` or `"dlr"`.
 
     Raises:
         ValueError: There is no such loss.
