@@ -1,21 +1,17 @@
-"""Numbers about outcomes: intervals, spreads over seeds, the worst of attacks, paired tests."""
+"""Numbers about outcomes: intervals, spreads over seeds, the worst of attacks, many tests."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeVar
-
-import numpy as np
-from numpy.typing import NDArray
-
-Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def wilson_interval(successes: float, n: int) -> tuple[float, float]:
     """Wilson's score interval of a share, at 95 %.
 
     Unlike the normal approximation it stays inside [0, 1] and has a width at 0 and n successes.
+    With the mean of shares of fresh passes for `successes` it covers both images and passes: shares
+    between 0 and 1 spread no more than zeros and ones of the same mean.
 
     Args:
         successes: Images counted, 0 to `n`; a mean over repeats is taken as whole images.
@@ -52,51 +48,6 @@ def mean_std(values: Iterable[float]) -> tuple[float, float | None]:
     if not numbers:
         raise ValueError("no values to average")
     return statistics.mean(numbers), statistics.stdev(numbers) if len(numbers) > 1 else None
-
-
-def worst_case(robust: NDArray[Scalar]) -> NDArray[Scalar]:
-    """How each image fares under the attack that is worst for it.
-
-    Args:
-        robust: (attacks, n); whether an image is classified correctly, clean and attacked, or for
-            a stochastic model the share of fresh passes in which it is.
-
-    Returns:
-        (n,); the smallest value of each image: true where no attack broke it.
-
-    Raises:
-        ValueError: `robust` is not two-dimensional or holds no attack.
-    """
-    if robust.ndim != 2 or robust.shape[0] == 0:
-        raise ValueError(f"expected (attacks, n) with at least one attack, got {robust.shape}")
-    withstood: NDArray[Any] = np.min(robust, axis=0)
-    return withstood
-
-
-def mcnemar(b: int, c: int) -> float:
-    """McNemar's exact test that two models keep equally many of the same images robust.
-
-    Images on which both agree say nothing. Of the others, under equality, each model would keep
-    half: the p-value is that of a two-sided binomial test with share 1/2.
-
-    Args:
-        b: Images that the first model alone keeps.
-        c: Images that the second model alone keeps.
-
-    Returns:
-        Probability, under equality, of a split at least as uneven; 1 where there is none.
-
-    Raises:
-        ValueError: A count is negative.
-
-    Source: Q. McNemar, Note on the sampling error of the difference between correlated
-    proportions or percentages, Psychometrika 12 (1947).
-    """
-    from scipy.stats import binomtest  # slow to import
-
-    if b < 0 or c < 0:
-        raise ValueError(f"no test for {b} and {c} images")
-    return float(binomtest(b, b + c).pvalue) if b + c else 1.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -6,24 +6,30 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qbench.records.identity import AttackId
 from qbench.records.record import Device, Record
 from qbench.records.statistics import mean_std
 from qbench.report.outcomes import Outcomes, ReadColumns
 from qbench.report.questions import answers, clean, grouped, robust, seed_values, why
 from qbench.report.seed_values import Note, SeedValues, gather_notes
+from qbench.report.significance import Resampled
 from qbench.report.transfer import Setting
 
 Kind = Literal["shots", "device noise", "hardware"]
+Interval = tuple[float, float] | None
 
 
 @dataclass(frozen=True)
 class EngineRow:
     """One model on one engine that is not exact; `attacks_saw` is this engine or the ideal one.
 
-    `worst` is the worst case per image at each budget, over every attack there. `signal` is the
-    slope of the scores on the exact ones, by seed: noise shrinks scores, and shrunken scores look
-    robust to attacks that follow them.
+    `worst` is the worst case per image at each budget, over every attack there, and `worst95` its
+    95 % interval over seeds, images and fresh passes. `signal` is the slope of the scores on the
+    exact ones, by seed: noise shrinks scores, and shrunken scores look robust to attacks that
+    follow them.
     """
 
     model: str
@@ -35,6 +41,7 @@ class EngineRow:
     clean: SeedValues
     robust: Mapping[Setting, SeedValues]
     worst: Mapping[float, SeedValues]
+    worst95: Mapping[float, Interval]
     signal: SeedValues
     calibrated: tuple[str, ...]
     dates: tuple[str, ...]
@@ -89,8 +96,9 @@ def _row(group: Sequence[Record], columns: ReadColumns) -> EngineRow:
     found = answers(group)
     order = sorted(found, key=lambda q: (q.attack or "", q.eps or 0.0))
     settings = {Setting(q.attack or "", q.eps or 0.0): found[q] for q in order}
+    budgets = sorted({setting.eps for setting in settings})
     seeds = sorted({record.task.model.seed for record in group})
-    outcomes = Outcomes(found, list(settings), columns, None)
+    outcomes = Outcomes(found, list(settings), columns)
     done = [record for record in group if record.status == "done"]
     devices = [record.device for record in done if record.device is not None]
     task = _task(group[0])
@@ -105,7 +113,8 @@ def _row(group: Sequence[Record], columns: ReadColumns) -> EngineRow:
         images=task.data.images,
         clean=_mean_by_seed((r.task.model.seed, clean(r)) for r in done),
         robust={s: seed_values(by_seed, seeds, robust) for s, by_seed in settings.items()},
-        worst={eps: outcomes.score(name, eps, seeds) for eps in sorted({s.eps for s in settings})},
+        worst={eps: outcomes.score(name, eps, seeds) for eps in budgets},
+        worst95={eps: _interval(name, outcomes.worst(name, eps)) for eps in budgets},
         signal=_mean_by_seed(
             (r.task.model.seed, r.device.signal_scale)
             for r in done
@@ -121,6 +130,10 @@ def _row(group: Sequence[Record], columns: ReadColumns) -> EngineRow:
         ),
         notes=gather_notes(why(r, f"{r.label}: ") for r in group if r.status != "done"),
     )
+
+
+def _interval(model: str, by_seed: Mapping[int, NDArray[np.float64]]) -> Interval:
+    return Resampled({model: by_seed}).interval95(model) if by_seed else None
 
 
 def _task(record: Record) -> AttackId:

@@ -149,6 +149,12 @@ def worst(attacked: Mapping[str, Correct]) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.mean(once, 0), np.mean(always, 0)
 
 
+def tried(clean: Correct) -> float:
+    """Share of images that blocks of ten passes in a row all read correctly, without attack."""
+    blocks = clean.reshape(-1, TRIES if len(clean) > 1 else 1, clean.shape[1])
+    return round(float(blocks.all(1).mean()), 4)
+
+
 def summary(clean: Correct, attacked: Mapping[str, Correct]) -> Row:
     """Accuracies; an image is robust in a pass that reads it correctly clean and attacked."""
     right = clean.mean(0)
@@ -235,7 +241,11 @@ def of_shots(
         engine = DepolarisedEngine(model.engine, signal) if signal < 1 else model.engine
         sets = {**ideal, **on_the_samples(model, engine, x, y, shots)}
         row = measured(model, engine, x, y, sets, shots)
-        yield {"part": "shots" if signal == 1 else "depolarised", "strength": signal, **row}
+        if signal < 1:
+            yield {"part": "depolarised", "strength": signal, **row}
+        else:
+            clean = passes(distributions(model, engine, x), y, shots, seed=0)
+            yield {"part": "shots", "strength": signal, "clean_tries": tried(clean), **row}
 
 
 def of_engines(

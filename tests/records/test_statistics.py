@@ -3,12 +3,11 @@ from __future__ import annotations
 import math
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qbench.records.statistics import holm, mcnemar, mean_std, wilson_interval, worst_case
+from qbench.records.statistics import holm, mean_std, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -65,56 +64,6 @@ def test_mean_std_does_not_depend_on_order(values: list[float], chance: random.R
     shuffled = list(values)
     chance.shuffle(shuffled)
     assert mean_std(shuffled) == mean_std(values)
-
-
-def test_worst_case_is_per_image() -> None:
-    # Each attack breaks half of the images, and not the same half.
-    robust = np.array([[True, True, False, False], [True, False, True, False]])
-    assert worst_case(robust).tolist() == [True, False, False, False]
-
-
-@pytest.mark.parametrize("shape", [(0, 4), (4,)])
-def test_worst_case_needs_an_attack(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="at least one attack"):
-        worst_case(np.ones(shape, dtype=np.bool_))
-
-
-def test_worst_case_of_shares_is_the_smallest() -> None:
-    # Of a stochastic model: the attack that is worst for each image, never a single lucky pass.
-    robust = np.array([[1.0, 0.4, 0.9], [0.8, 0.6, 1.0]])
-    assert worst_case(robust).tolist() == [0.8, 0.4, 0.9]
-
-
-@pytest.mark.parametrize(
-    ("b", "c", "expected"),
-    [
-        # scipy.stats.binomtest(b, b + c).pvalue
-        (10, 2, 0.03857421875),
-        (2, 10, 0.03857421875),
-        (0, 6, 0.03125),
-        (25, 9, 0.00904118549078703),
-        (600, 500, 0.0028195449914364284),
-        (2, 15, 0.002349853515625),
-        (7, 8, 1.0),
-        (1, 0, 1.0),
-        # An even split is as even as can be, and so is none.
-        (3, 3, 1.0),
-        (0, 0, 1.0),
-    ],
-)
-def test_mcnemar_is_the_exact_binomial_test(b: int, c: int, expected: float) -> None:
-    assert mcnemar(b, c) == pytest.approx(expected, rel=1e-12)
-
-
-def test_mcnemar_beyond_the_range_of_floats() -> None:
-    # 2**3000 is no float. All on one side: the first and the last outcome of 2**3000.
-    assert mcnemar(0, 3000) == 0.0
-    assert 0 < mcnemar(1600, 1400) < 0.001
-
-
-def test_mcnemar_of_impossible_counts() -> None:
-    with pytest.raises(ValueError, match="-1 and 2 images"):
-        mcnemar(-1, 2)
 
 
 def test_holm_by_hand() -> None:

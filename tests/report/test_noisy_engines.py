@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
+import pytest
 from pages import table_rows
 from synthetic import CLASSICAL, QUANTUM, Run, bits
 
@@ -61,9 +63,28 @@ def test_a_row_for_each_engine_with_the_worst_case_of_each_image() -> None:
     for row in found.values():
         assert row.worst[0.1].mean == 0.25  # 1100 and 0110 leave one image
         assert row.clean.mean == 1.0
+        # One seed whose images are robust or not: Wilson's interval for one of four.
+        assert row.worst95[0.1] == pytest.approx((0.0456, 0.6994), abs=1e-4)
     assert found["aer:small"].signal.mean == 0.5
     assert found["aer:small"].attacks_saw == "ideal"
     assert found["statevector"].shots == 100
+
+
+def test_the_interval_of_a_sampled_model_covers_images_and_fresh_passes() -> None:
+    run, rng, n, passes = Run(n=200), np.random.default_rng(0), 200, 5
+    # Half of the images are read correctly in four of five passes, the others in one.
+    share = np.where(np.arange(n) < n // 2, 0.8, 0.2)
+    right = rng.random((passes, n)) < share
+    clean = np.ones((passes, n), dtype=bool)
+    run.attacked(QUANTUM, 0, 0.1, clean, right, engine=SHOTS[0], device=SHOTS[1])
+    (row,) = collect(run.results).noisy
+    low, high = row.worst95[0.1] or (0.0, 0.0)
+    # Over images Var(share) = 0.09, over passes 0.8 · 0.2 / 5 = 0.032 an image.
+    assert (high - low) / 2 == pytest.approx(1.96 * ((0.09 + 0.032) / n) ** 0.5, rel=0.1)
+    _, cells = table_rows(render(collect(run.results)), "Sampled, noisy and on hardware")
+    assert f"{low:.3f} to {high:.3f}" in cells
+    (shown,) = json.loads(to_json(collect(run.results)))["noisy_engines"]
+    assert shown["worst95"] == [{"eps": 0.1, "interval95": [low, high]}]
 
 
 def test_the_page_carries_device_date_shots_and_jobs() -> None:

@@ -107,6 +107,18 @@ def test_a_block_that_is_missing_is_an_error(data: dict) -> None:
         noise_report.page("no blocks here", data)
 
 
+def test_ten_passes_without_an_attack(data: dict) -> None:
+    # Twenty passes over two images: the second is misread once, in the second block of ten.
+    clean = np.ones((20, 2), dtype=bool)
+    clean[13, 1] = False
+    assert noise_study.tried(clean) == 0.75
+    assert noise_study.tried(clean[:1]) == 1.0
+    for row in noise_report.pick(data["rows"], part="shots"):
+        # All of ten passes are read correctly in at most as many images as one of them is.
+        assert row["clean_tries"] <= row["clean"] + 1e-4
+        assert row["shots"] is not None or row["clean_tries"] == row["clean"]
+
+
 def test_guessing_ends_where_it_must() -> None:
     row = {"clean": 0.95, "adversarial": 0.2, "worst": 0.19}
     assert noise_report.guessing(row, 0.95) == pytest.approx(0.19)
