@@ -10,7 +10,9 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.machinery import ModuleSpec
@@ -23,6 +25,7 @@ import pluggy
 
 from qbench import hookspecs
 from qbench.errors import PluginError, QbenchError, UnknownNameError, UsageError
+from qbench.process_state import ProcessState
 from qbench.specs import (
     AttackSpec,
     CertifierSpec,
@@ -61,6 +64,29 @@ class Plugin:
     provides: dict[str, list[str]] = field(default_factory=dict)
 
 
+@dataclass
+class Changed:
+    """What a plugin changed of the process; it was put back."""
+
+    settings: set[str] = field(default_factory=set)
+    code: set[str] = field(default_factory=set)
+
+
+_CHANGED: defaultdict[str, Changed] = defaultdict(Changed)
+
+
+@contextmanager
+def _put_back(plugin: str) -> Iterator[None]:
+    """Whatever the plugin's code in the block changes for everyone is put back, and noted."""
+    before = ProcessState.now()
+    try:
+        yield
+    finally:
+        settings, code = before.restore()
+        _CHANGED[plugin].settings.update(settings)
+        _CHANGED[plugin].code.update(code)
+
+
 @dataclass(frozen=True)
 class Provided(Generic[S]):
     """A spec and the plugin that provides it."""
@@ -97,13 +123,14 @@ class Provided(Generic[S]):
         Raises:
             PluginError: The factory does not import, or does not take these parameters.
         """
-        factory = self._factory()
-        try:
-            return factory(**{**self.spec.params, **params})
-        except QbenchError:
-            raise
-        except Exception as error:
-            raise self._broken(error) from error
+        with _put_back(self.plugin):
+            factory = self._factory()
+            try:
+                return factory(**{**self.spec.params, **params})
+            except QbenchError:
+                raise
+            except Exception as error:
+                raise self._broken(error) from error
 
     def _factory(self) -> Callable[..., Any]:
         try:
@@ -152,6 +179,11 @@ class Registry:
                     f"two plugins provide the {kind} {spec.name!r}: {other.plugin!r} and "
                     f"{plugin.name!r}; remove or rename one"
                 )
+
+    @staticmethod
+    def changed(plugin: str) -> Changed:
+        """What a plugin has changed of this process so far, as far as it was seen."""
+        return _CHANGED[plugin]
 
     def clashes(self) -> list[str]:
         """One line for each name that two plugins provide."""
@@ -309,12 +341,13 @@ def load_registry(files: tuple[PluginFile, ...] = ()) -> Registry:
         version = entry.dist.version if entry.dist else "unknown"
         plugin = Plugin(entry.name, entry.value, version)
         registry.plugins[plugin.name] = plugin
-        try:
-            module = entry.load()
-        except (Exception, SystemExit) as error:
-            plugin.error = f"{type(error).__name__}: {error}"
-        else:
-            registry.add(plugin, module)
+        with _put_back(plugin.name):
+            try:
+                module = entry.load()
+            except (Exception, SystemExit) as error:
+                plugin.error = f"{type(error).__name__}: {error}"
+            else:
+                registry.add(plugin, module)
     for file in files:
         _load_file(registry, file)
     return registry
@@ -331,7 +364,8 @@ def _load_file(registry: Registry, file: PluginFile) -> None:
         if name in registry.plugins or not name.isidentifier():
             raise PluginError(f"the name {name!r} is taken or is no module's name: rename the file")
         plugin = Plugin(name, file.path, version)
-        registry.add(plugin, _execute(name, file))
+        with _put_back(name):
+            registry.add(plugin, import_file(file))
     except (Exception, SystemExit) as error:
         ours = isinstance(error, PluginError)
         reason = str(error) if ours else f"{type(error).__name__}: {error}"
@@ -341,8 +375,13 @@ def _load_file(registry: Registry, file: PluginFile) -> None:
         raise PluginError(f"plugin {file.path} does not load: {plugin.error}")
 
 
-def _execute(name: str, file: PluginFile) -> ModuleType:
-    """Import a plugin file, and what it imports from beside it, from source that is here."""
+def import_file(file: PluginFile) -> ModuleType:
+    """Import a plugin file, and what it imports from beside it, from source that is here.
+
+    Raises:
+        PluginError: Another module has its name. What the file itself raises passes through.
+    """
+    name = file.name
     sources = {name: file.source, **dict(file.helpers)}
     finder = _Sources(Path(file.path).parent, sources)
     for module in sources:

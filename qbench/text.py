@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import unicodedata
 
 
@@ -18,3 +19,8 @@ def one_line(text: str, longest: int | None = 300) -> str:
 def is_hidden(character: str) -> bool:
     """Whether a character is a control, format, private or unassigned one (Unicode category C)."""
     return unicodedata.category(character)[0] == "C"
+
+
+def wrapped(line: str, width: int = 80) -> str:
+    """One line as several of at most `width` characters, the later ones indented."""
+    return textwrap.fill(line, width, subsequent_indent="  ", break_on_hyphens=False)

@@ -8,7 +8,18 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
-from qbench.cli import certify, export, leaderboard, listing, run, sheet, train, verify
+from qbench.cli import (
+    certify,
+    challenge,
+    check,
+    export,
+    leaderboard,
+    listing,
+    run,
+    sheet,
+    train,
+    verify,
+)
 from qbench.cli.options import HELP
 from qbench.errors import QbenchError
 from qbench.text import one_line
@@ -58,6 +69,7 @@ def cli(debug: bool) -> None:
       qbench run --models all --attacks pgd         attack everything, write a leaderboard
       qbench run --models reup,convnet --limit 20   a quick look
       qbench run --plugin ./my_model.py --models my-model
+      qbench check my-model --plugin ./my_model.py  what must hold before an attack says anything
       qbench verify leaderboard/results             recompute what is published
     """
 
@@ -65,8 +77,10 @@ def cli(debug: bool) -> None:
 for _command in (
     run.run,
     certify.certify,
+    check.check,
     leaderboard.leaderboard,
     verify.verify,
+    challenge.challenge,
     export.export,
     train.train,
     listing.models,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from qbench.cli.options import plugin_option
+from qbench.text import one_line
 
 if TYPE_CHECKING:
     from qbench.protocols import Protocol
@@ -92,9 +93,12 @@ def remove(model: str, archive: Path) -> None:
     if not holding:
         raise StoreError(f"no model {model!r} in {archive}")
     for one in holding:
+        sent = [r for r in one.entries[model].records if r.task.kind == "challenge"]
         others = one.remove(model)
         also = f"; transfers also from {', '.join(others)}" if others else ""
         click.echo(f"removed {model} from {one.root}{also}")
+        for record in sent:
+            click.echo(f"note: so went the {one_line(record.title, None)}: send it again if due")
 
 
 @leaderboard.command()
@@ -155,6 +159,8 @@ def _take_over(sources: list[Path], root: Path, models: list[str] | None) -> Non
             written = target.add(results, models)
             what = ", ".join(written) if written else "nothing new"
             click.echo(f"{source} -> {target.root}: {what}")
+            for note in target.notes:
+                click.echo(f"note: {one_line(note, None)}")
 
 
 def _in_norm(results: Results, norm: str) -> Results:

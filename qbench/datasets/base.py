@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -38,6 +39,8 @@ class Dataset:
         image_shape: Rows and columns.
         classes: Names of the classes by label.
         train, test: The two splits.
+        fresh: Makes n new test images, always the same ones and none of the test images, where
+            the data set can.
     """
 
     name: str
@@ -47,6 +50,7 @@ class Dataset:
     classes: tuple[str, ...]
     train: Split
     test: Split
+    fresh: Callable[[int], Split] | None = None
 
 
 @lru_cache(maxsize=4)

@@ -59,7 +59,8 @@ def dataset(
             raise DataError(f"data set {name!r}, {kind}: {error}") from error
         digest.update(x.tobytes() + y.tobytes())
         splits.append(split)
-    return Dataset(name, 1, digest.hexdigest(), (SIDE, SIDE), classes, *splits)
+    first, second = splits
+    return Dataset(name, 1, digest.hexdigest(), (SIDE, SIDE), classes, first, second)
 
 
 def resized(images: Pixels, side: int) -> Pixels:

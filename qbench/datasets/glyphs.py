@@ -12,6 +12,7 @@ import hashlib
 import io
 import math
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ SHA256 = "0d13b74d65e028ad4fe898391d6b3f85367a659458b6ca59cea0e48b81346b17"
 CLASSES = ("-", "+", "⊢", "⊣")
 SIDE = 16
 _SEED = 20240416
+_FRESH_SEED = 20261126
 _TRAIN, _TEST = 1000, 200
 
 # Calibrated against the images of Wendlinger et al. 2024 (docs/data.md has the comparison).
@@ -60,7 +62,13 @@ def load() -> Dataset:
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
         train = _split(arrays["x_train"], arrays["y_train"])
         test = _split(arrays["x_test"], arrays["y_test"])
-    return Dataset("glyphs", 1, SHA256, (SIDE, SIDE), CLASSES, train, test)
+    return Dataset("glyphs", 1, SHA256, (SIDE, SIDE), CLASSES, train, test, draw_fresh)
+
+
+@lru_cache(maxsize=1)
+def draw_fresh(n: int) -> Split:
+    """New images by the generator of the frozen ones, from a seed of their own."""
+    return _split(*_images(np.random.Generator(np.random.PCG64(_FRESH_SEED)), n))
 
 
 def generate() -> dict[str, NDArray[Any]]:
@@ -71,12 +79,16 @@ def generate() -> dict[str, NDArray[Any]]:
     rng = np.random.Generator(np.random.PCG64(_SEED))
     arrays: dict[str, NDArray[Any]] = {}
     for name, n in (("train", _TRAIN), ("test", _TEST)):
-        labels = np.arange(n) % len(CLASSES)
-        labels = labels[np.argsort(rng.random(n), kind="stable")]
-        images = _draw(labels, rng.random((5, n)))
-        arrays[f"x_{name}"] = np.rint(255 * images).astype(np.uint8)
-        arrays[f"y_{name}"] = labels.astype(np.uint8)
+        arrays[f"x_{name}"], arrays[f"y_{name}"] = _images(rng, n)
     return arrays
+
+
+def _images(rng: np.random.Generator, n: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Balanced and shuffled 8-bit images (n, 16, 16) and labels (n,)."""
+    labels = np.arange(n) % len(CLASSES)
+    labels = labels[np.argsort(rng.random(n), kind="stable")]
+    images = _draw(labels, rng.random((5, n)))
+    return np.rint(255 * images).astype(np.uint8), labels.astype(np.uint8)
 
 
 def _draw(labels: NDArray[np.int64], uniform: Floats) -> Floats:

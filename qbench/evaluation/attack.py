@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import nn
 
 from qbench.errors import QbenchError, Unsupported
 from qbench.evaluation import scoring
-from qbench.evaluation.crafting import craft
+from qbench.evaluation.crafting import Sample, craft
+from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext, device_of
 from qbench.interfaces import Attack, Engine
 from qbench.records.columns import to_npz
 from qbench.records.identity import AttackId
 from qbench.records.record import AccuracyMetrics
+
+SAME = 1e-3  # of the scores' scale: closer ones are the same, in whatever batch they were computed
+APART = 0.5  # of gradients, see `asked_again`: kinks of a network may change a part of one
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +38,20 @@ class AttackTask(Task):
         ideal = asked.engine is not None and asked.engine.attacked == "ideal"
         seen = context.ideal(trained) if ideal else model
         attack = runnable(context, asked.attack.name, asked.attack.params, seen)
-        x, y = context.split.x, context.split.y
-        passes, repeats = context.passes_and_repeats
+        passes, repeats = context.passes_and_repeats(model)
         threat = context.protocol.threat_model(asked.eps)
+        x, y = context.split.x, context.split.y
         crafted = craft(attack, seen, x, y, threat, asked.random_seed, passes=passes)
-        scored = scoring.score(model, x, crafted.x_adv, y, repeats)
+        scored = context.score(trained, model, crafted.x_adv, repeats)
+        compare = context.alone and repeats == 1
+        metrics = accuracies(scored).model_copy(
+            update={
+                "unusable_gradients": crafted.unusable / max(crafted.gradient, 1),
+                **(asked_again(context.saved(trained), crafted.samples) if compare else {}),
+            }
+        )
         return Found(
-            metrics=accuracies(scored),
+            metrics=metrics,
             weights=trained.record.weights or "",
             columns=vars(scored),
             artifact=to_npz({"x_adv": crafted.x_adv.numpy().astype(np.float32)}),
@@ -84,6 +96,38 @@ def attack_passes(context: TaskContext, name: str, params: Mapping[str, Any]) ->
     forward, gradient = getattr(attack, "passes", (0, 0))
     n = context.task.identity.data.images
     return (forward + 2) * n, gradient * n
+
+
+def asked_again(saved: SavedModel, samples: Sequence[Sample]) -> dict[str, float]:
+    """What an attack was told, against what the saved model says of the same images.
+
+    Args:
+        saved: The model, in a process of its own.
+        samples: Questions of the attack, and the answers.
+
+    Returns:
+        Shares of the samples: `contradicted` of those whose scores differ, `wrong_gradients` of
+        those whose gradient is another one.
+    """
+    if not samples:
+        return {}
+    x = torch.stack([sample.x for sample in samples])
+    told = torch.stack([sample.scores for sample in samples]).double()
+    again = saved.predictions(x, seed=len(samples))[0]
+    slack = SAME * max(float(again.abs().max()), 1e-30)
+    differ = ~((told - again).abs().amax(1) <= slack)
+    found = {"contradicted": float(differ.double().mean())}
+    pulled = [s for s in samples if s.upstream is not None and s.gradient is not None]
+    if pulled:
+        x = torch.stack([sample.x for sample in pulled])
+        upstream = torch.stack([s.upstream for s in pulled if s.upstream is not None])
+        told = torch.stack([s.gradient for s in pulled if s.gradient is not None]).double()
+        again = saved.gradients(x, upstream, seed=len(samples))
+        # The sum of both lengths bounds the distance: 1 says that they have nothing in common.
+        apart = (told - again).abs().sum(1) / (told.abs().sum(1) + again.abs().sum(1))
+        wrong = ~(apart.nan_to_num(0.0) <= APART) | ~told.isfinite().all(1)
+        found["wrong_gradients"] = float(wrong.double().mean())
+    return found
 
 
 def accuracies(scored: scoring.Scored) -> AccuracyMetrics:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,44 +16,114 @@ from qbench.interfaces import Attack
 from qbench.specs import ThreatModel
 
 TOLERANCE = 1e-6  # relative, on ε
+SAMPLES = 32  # questions of an attack that are kept, to be asked again
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image that an attack asked about, and what it was told.
+
+    Args:
+        x: The image (features,).
+        scores: What the model said of it (classes,).
+        upstream: Derivative of the attack's loss by the scores (classes,); None where the attack
+            took no gradient.
+        gradient: Derivative by the image, as it came back (features,).
+    """
+
+    x: Tensor
+    scores: Tensor
+    upstream: Tensor | None = None
+    gradient: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Crafted:
-    """Verified adversarial images (n, features), and how many images went through the model.
+    """Verified adversarial images (n, features), and what passed between attack and model.
 
-    `forward` counts every image scored, `gradient` every image differentiated.
+    `forward` counts every image scored, `gradient` every image differentiated, and `unusable`
+    those of them whose gradient was zero or not finite. `samples` are a few of the questions.
     """
 
     x_adv: Tensor
     forward: int
     gradient: int
+    unusable: int = 0
+    samples: tuple[Sample, ...] = ()
 
 
 class CountedModel(nn.Module):
     """A model that counts the images passed through it, forwards and backwards.
 
     The model gets a copy of every input: what it changes there changes nothing for its caller.
+    Scores come in the precision of the images. A few questions are kept, with their answers.
 
     Args:
         model: What to count for.
+        seed: Of the choice of questions.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, seed: int = 0) -> None:
         super().__init__()
         self.model = model
         self.forward_count = 0
         self.gradient_count = 0
+        self.unusable_count = 0
+        self._calls = 0
+        self._draw = random.Random(seed)
+        self._samples: list[Sample] = []
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """Questions and answers: of all calls, `SAMPLES` with equal chances."""
+        return tuple(self._samples)
 
     def forward(self, x: Tensor) -> Tensor:
-        scores: Tensor = self.model(x.clone())
+        given = x.clone()
+        asked = self._chosen(x)
+        upstream: list[Tensor] = []
+        if given.requires_grad:
+
+            def came_back(gradient: Tensor) -> None:
+                self.gradient_count += len(gradient)
+                # Where the loss is flat in the scores, no gradient is the right answer.
+                flat = (upstream[0] == 0).all(1) if upstream else False
+                usable = gradient.isfinite().all(1) & ((gradient != 0).any(1) | flat)
+                self.unusable_count += int((~usable).sum())
+                if asked is not None and upstream:
+                    self._complete(asked, answer, upstream[0], gradient)
+
+            given.register_hook(came_back)  # type: ignore[no-untyped-call]
+        scores = checked_scores(self.model(given), len(x)).to(x.dtype)
         self.forward_count += len(x)
+        answer = scores.detach()
+        if asked is not None:
+            place, row = asked
+            self._samples[place : place + 1] = [Sample(x.detach()[row].clone(), answer[row])]
         if scores.requires_grad:
-            scores.register_hook(self._count_gradient)  # type: ignore[no-untyped-call]
+
+            def went_in(gradient: Tensor) -> None:
+                upstream[:] = [gradient]
+
+            scores.register_hook(went_in)  # type: ignore[no-untyped-call]
         return scores
 
-    def _count_gradient(self, gradient: Tensor) -> None:
-        self.gradient_count += len(gradient)
+    def _complete(
+        self, asked: tuple[int, int], answer: Tensor, upstream: Tensor, gradient: Tensor
+    ) -> None:
+        """Add the gradient to a sample, unless another question has taken its place since."""
+        place, row = asked
+        sample = self._samples[place]
+        if sample.scores.data_ptr() == answer[row].data_ptr():
+            self._samples[place] = replace(
+                sample, upstream=upstream[row].clone(), gradient=gradient[row].clone()
+            )
+
+    def _chosen(self, x: Tensor) -> tuple[int, int] | None:
+        """Where among the samples a question of this call is kept, and which of its images."""
+        self._calls += 1
+        place = self._calls - 1 if self._calls <= SAMPLES else self._draw.randrange(self._calls)
+        return (place, self._draw.randrange(len(x))) if place < SAMPLES and len(x) else None
 
 
 class ExpectedModel(nn.Module):
@@ -97,13 +168,19 @@ def craft(
     Raises:
         VerificationError: What the attack returned is no set of adversarial images for x.
     """
-    counted = CountedModel(model)
+    counted = CountedModel(model, seed)
     generator = torch.Generator().manual_seed(seed)
     seen = counted if passes == 1 else ExpectedModel(counted, passes)
     with frozen(seen):
         x_adv = attack(seen, x.clone(), y.clone(), threat, generator)
     verify(x_adv, x, threat)
-    return Crafted(x_adv.detach(), counted.forward_count, counted.gradient_count)
+    return Crafted(
+        x_adv.detach(),
+        counted.forward_count,
+        counted.gradient_count,
+        counted.unusable_count,
+        counted.samples,
+    )
 
 
 def verify(x_adv: object, x: Tensor, threat: ThreatModel) -> None:
@@ -134,6 +211,23 @@ def _check(good: Tensor, complaint: str) -> None:
     if not bool(good.all()):
         bad = (~good).nonzero()[:, 0]
         raise VerificationError(f"adversarial image {int(bad[0])} ({len(bad)} in all) {complaint}")
+
+
+def checked_scores(scores: object, images: int) -> Tensor:
+    """Scores, if they are a tensor (images, classes).
+
+    Raises:
+        VerificationError: They are something else.
+    """
+    if not isinstance(scores, Tensor) or not scores.is_floating_point():
+        raise VerificationError(
+            f"a model must give a tensor of scores ({images}, classes), got {_what(scores)}"
+        )
+    if scores.dim() != 2 or len(scores) != images or scores.shape[1] < 2:
+        raise VerificationError(
+            f"a model must give scores ({images}, classes), got {tuple(scores.shape)}"
+        )
+    return scores
 
 
 @contextmanager

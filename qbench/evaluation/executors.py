@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from qbench.errors import UnknownNameError, UsageError
+from qbench.evaluation import outside
 from qbench.evaluation.provenance import packages
 
 T = TypeVar("T")
@@ -117,6 +118,7 @@ class _Processes:
 
 
 def _start_worker() -> None:
+    outside.start_by_forking()  # before a task brings plugins
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()
     import torch

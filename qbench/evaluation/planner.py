@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from qbench.attack_strings import attack_label, parse_attack
@@ -13,6 +14,8 @@ from qbench.errors import UsageError, WeightsError
 from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.checks import REVISION as CHECKS
 from qbench.evaluation.checks import ChecksTask
+from qbench.evaluation.fresh import IMAGES as FRESH
+from qbench.evaluation.fresh import FreshTask
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.lipschitz import LipschitzTask
 from qbench.evaluation.provenance import OWN, weights_of
@@ -21,6 +24,7 @@ from qbench.evaluation.task import TIME_LIMIT_S, Task
 from qbench.evaluation.training import TrainingTask
 from qbench.evaluation.transfer import TransferTask
 from qbench.protocols import DEFAULT, Protocol, load_protocol
+from qbench.records import columns
 from qbench.records import identity as ids
 from qbench.registry import PluginFile, Provided, Registry, Scalar, load_registry
 from qbench.specs import AttackSpec, CertifierSpec, ModelSpec, Norm
@@ -137,8 +141,8 @@ class _Planner:
                 trained[target], attacked[target] = found
         tasks: list[Task] = [*trained.values(), *(t for of in attacked.values() for t in of)]
         tasks += self._transfers(trained, attacked)
-        for target in targets:
-            tasks += [self._checks(trained[target])] if self.attacks else []
+        for target in targets if self.attacks else []:
+            tasks += [self._checks(trained[target]), *self._fresh(trained[target])]
         for target in targets if self.selection.certifiers else []:
             tasks += self._certified(trained[target])
         return list({task.identity.id: task for task in tasks}.values())
@@ -271,6 +275,36 @@ class _Planner:
         engine = self._engine(trained.identity.model.name)
         about = ids.ChecksId(**self._about(trained), revision=CHECKS, engine=engine)
         return ChecksTask(**self._common(trained), identity=about)
+
+    def _fresh(self, trained: TrainingTask) -> list[Task]:
+        """New images under the protocol's first attack, where the data set can make some."""
+        name, eps = self.protocol.first_attack, self.protocol.ranking_eps
+        spec = self.registry.get("model", trained.identity.model.name).spec
+        own = self._engine(spec.name)
+        usual = own is None or (own.shots is None and own.name in (spec.engine, OWN))
+        if name not in self.registry.all("attack") or not usual or self.fresh_sha256 is None:
+            return []
+        assert name is not None
+        provided = self.registry.get("attack", name)
+        params = provided.resolved(self.protocol.attack_params(name, eps))
+        about = ids.FreshId(
+            **self._about(trained),
+            images=FRESH,
+            images_sha256=self.fresh_sha256,
+            attack=ids.Method(name=name, revision=provided.spec.revision, params=params),
+            norm=self.protocol.norm,
+            eps=eps,
+        )
+        return [FreshTask(**self._common(trained), identity=about)]
+
+    @cached_property
+    def fresh_sha256(self) -> str | None:
+        """Of the new images; None where there are none, or test images are not what is attacked."""
+        make = self.dataset.fresh
+        if make is None or self.protocol.selection.split != "test":
+            return None
+        new = make(FRESH)
+        return columns.fingerprint({"x": new.x.numpy(), "y": new.y.numpy()})
 
     def _certified(self, trained: TrainingTask) -> list[Task]:
         """A task a certifier that covers the model: its Lipschitz bound, or radii in each norm.

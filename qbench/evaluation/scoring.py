@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qbench.errors import VerificationError
-from qbench.evaluation.crafting import frozen
+from qbench.evaluation.crafting import checked_scores, frozen
 from qbench.geometry import distance
 from qbench.records.statistics import wilson_interval
 
@@ -38,6 +38,12 @@ class Scored:
         """Images classified correctly both clean and under attack."""
         correct = self.clean_prediction == self.label
         return np.asarray(correct & (self.adversarial_prediction == self.label), np.bool_)
+
+    @property
+    def shares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Two (n,): the share of passes in which an image is correct clean, and is `robust`."""
+        correct = np.atleast_2d(self.clean_prediction == self.label)
+        return correct.mean(axis=0), np.atleast_2d(self.robust).mean(axis=0)
 
     @property
     def clean_accuracy(self) -> float:
@@ -72,8 +78,19 @@ def score(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, repeats: int = 
     Raises:
         VerificationError: The scores are not finite or not (n, classes).
     """
-    clean = [predict(model, x) for _ in range(repeats)]
-    adversarial = [predict(model, x_adv) for _ in range(repeats)]
+    adversarial = torch.stack([predict(model, x_adv) for _ in range(repeats)])
+    clean = torch.stack([predict(model, x) for _ in range(repeats)])
+    return outcomes(clean, adversarial, x, x_adv, y)
+
+
+def outcomes(clean: Tensor, adversarial: Tensor, x: Tensor, x_adv: Tensor, y: Tensor) -> Scored:
+    """What scores say, image by image.
+
+    Args:
+        clean, adversarial: Scores (repeats, n, classes) of x and of x_adv.
+        x, x_adv, y: Images (n, features) and labels (n,).
+    """
+    clean, adversarial = clean.double(), adversarial.double()
     return Scored(
         label=y.numpy().astype(np.int16),
         clean_prediction=_rows([scores.argmax(1) for scores in clean], np.int16),
@@ -102,16 +119,12 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
         VerificationError: The scores are not finite or not (n, classes).
     """
     with frozen(model), torch.no_grad():
-        scores = model(x.clone())  # a model may change its input
-    if scores.dim() != 2 or len(scores) != len(x) or scores.shape[1] < 2:
-        raise VerificationError(
-            f"a model must give scores ({len(x)}, classes), got {tuple(scores.shape)}"
-        )
+        scores = checked_scores(model(x.clone()), len(x))  # a model may change its input
     bad = (~torch.isfinite(scores).all(1)).nonzero()[:, 0]
     if len(bad):
         which = f"image {int(bad[0])} ({len(bad)} in all)"
         raise VerificationError(f"the scores of {which} are not finite")
-    return scores  # type: ignore[no-any-return]
+    return scores
 
 
 def margins(scores: Tensor, y: Tensor) -> Tensor:

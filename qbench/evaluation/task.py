@@ -10,15 +10,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.engines import create_engine
 from qbench.engines.sampling import SampledEngine
 from qbench.errors import Unsupported
+from qbench.evaluation import scoring
 from qbench.evaluation.isolation import isolated, time_limit
+from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.provenance import OWN, card_of, environment_of
+from qbench.evaluation.scoring import Scored
 from qbench.interfaces import Engine
+from qbench.process_state import ProcessState
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import identity
 from qbench.records.columns import Columns, conform, fingerprint
@@ -42,7 +47,12 @@ from qbench.weights.files import load_into, unpack
 TIME_LIMIT_S = 600.0
 # A stochastic model is attacked through the mean of 8 fresh passes and scored by the mean of 10.
 STOCHASTIC = (8, 10)
+VARYING = 20  # images that are asked twice to find out whether scores vary
 FRAMES = 5  # of a failure's traceback that are kept
+
+# Scores of clean images that this process was told, by weights, model and images.
+_CLEAN: dict[tuple[str, str, str], Tensor] = {}
+_MOST_CLEAN = 100
 
 Inputs = Mapping[str, Result]
 
@@ -181,13 +191,54 @@ class TaskContext:
         setattr(model, "engine", own)  # noqa: B010 - a module's attributes are typed as tensors
         return model
 
-    @property
-    def passes_and_repeats(self) -> tuple[int, int]:
-        """How many passes an attack averages, and how often the target is scored."""
+    def saved(self, trained: Result) -> SavedModel:
+        """The trained model as it is asked for final predictions, on its own engine."""
+        assert trained.artifact is not None
+        files = {file.name: file for file in self.task.plugins}
+        return SavedModel(self.provided.spec, trained.artifact, files.get(self.provided.plugin))
+
+    def passes_and_repeats(self, model: nn.Module) -> tuple[int, int]:
+        """How many passes an attack averages, and how often the target is scored.
+
+        Several where scores vary: by shots, as the spec says, or as two passes show.
+        """
         engine = getattr(self.task.identity, "engine", None)
         sampled = engine is not None and engine.shots is not None
-        passes, repeats = STOCHASTIC if sampled or self.provided.spec.stochastic else (1, 1)
+        varying = sampled or self.provided.spec.stochastic or varies(model, self.split.x)
+        passes, repeats = STOCHASTIC if varying else (1, 1)
         return (1 if engine is not None and engine.attacked == "ideal" else passes), repeats
+
+    def score(self, trained: Result, model: nn.Module, x_adv: Tensor, repeats: int) -> Scored:
+        """Outcomes of the task's images, clean, and as x_adv (n, features).
+
+        Exact models are asked in a process of their own (`outside`), one image at a time, the
+        clean images of another instance; what runs on another engine is asked here.
+        """
+        x, y = self.split.x, self.split.y
+        if not self.alone:
+            return scoring.score(model, x, x_adv, y, repeats)
+        saved, seed = self.saved(trained), self.task.identity.random_seed
+        adversarial = saved.predictions(x_adv, seed=seed, repeats=repeats)
+        key = (trained.record.weights or "", saved.spec.name, fingerprint({"x": x.numpy()}))
+        if repeats > 1 or key not in _CLEAN:
+            if len(_CLEAN) >= _MOST_CLEAN:
+                _CLEAN.clear()
+            _CLEAN[key] = saved.predictions(x, seed=seed, repeats=repeats)
+        return scoring.outcomes(_CLEAN[key], adversarial, x, x_adv, y)
+
+    @property
+    def alone(self) -> bool:
+        """Whether the model needs nothing but itself: its own engine, without shots."""
+        engine = getattr(self.task.identity, "engine", None)
+        return engine is None or (
+            engine.shots is None and engine.name in (self.provided.spec.engine, OWN)
+        )
+
+
+def varies(model: nn.Module, x: Tensor) -> bool:
+    """Whether two passes over the same images (n, features) give different scores."""
+    few = x[:VARYING]
+    return not torch.equal(scoring.predict(model, few), scoring.predict(model, few))
 
 
 def device_of(model: nn.Module) -> Device | None:
@@ -224,6 +275,7 @@ def run_task(task: Task, inputs: Inputs) -> Result:
     context = TaskContext(task)
     started = time.perf_counter()
     status: Status
+    before = ProcessState.now()
     try:
         with isolated(task.identity.random_seed), time_limit(task.time_limit_s):
             found = task.run(context, inputs)
@@ -232,6 +284,8 @@ def run_task(task: Task, inputs: Inputs) -> Result:
         status, reason, failure = "skipped", str(error), None
     except (Exception, SystemExit) as error:  # tasks run plugins: they may not take the run down
         status, reason, failure = "failed", f"{type(error).__name__}: {error}", _failure(error)
+    finally:
+        before.restore()  # what a model left changed, other tasks never see
     return not_done(task, status, reason, failure, time.perf_counter() - started)
 
 

@@ -28,7 +28,8 @@ class TransferTask(Task):
             raise Unsupported("the images of the attack were not kept")
         model = context.model(trained)
         x_adv = torch.from_numpy(from_npz(attacked.artifact, "adversarial images")["x_adv"])
-        _, repeats = context.passes_and_repeats
+        _, repeats = context.passes_and_repeats(model)
+        # Asked here and in one batch: they can lower a worst case alone, and there are many.
         scored = scoring.score(model, context.split.x, x_adv, context.split.y, repeats)
         columns = {
             name: column for name, column in vars(scored).items() if name not in ("linf", "l2")

@@ -16,14 +16,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from qbench.attack_strings import attack_label
-from qbench.datasets.base import Split, load_data
+from qbench.datasets.base import Dataset, Split, load_data
 from qbench.errors import QbenchError, VerificationError
-from qbench.evaluation.isolation import isolated, time_limit
+from qbench.evaluation.challenge import problems
+from qbench.evaluation.isolation import time_limit
+from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.provenance import card_of
-from qbench.evaluation.scoring import margins, predict
+from qbench.evaluation.rechecks import recheck, unchecked
+from qbench.evaluation.scoring import margins
 from qbench.evaluation.task import TIME_LIMIT_S
 from qbench.geometry import distance
 from qbench.protocols import Protocol, load_protocol
@@ -41,7 +44,7 @@ from qbench.records.results import Results
 from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images, ranking_eps
 from qbench.registry import PluginFile, Registry, load_registry
-from qbench.weights.files import fingerprint, load_into, unpack
+from qbench.weights.files import fingerprint, unpack
 from qbench.weights.zoo import Zoo, file_name
 
 TOLERANCE = 1e-5  # of the scores' scale: where processors may differ in an image's class
@@ -134,6 +137,7 @@ class _Verifier:
             self._verdict.counts["records"] += 1
             self._check(record.title, partial(self._record, record))
         self._check_seeds()
+        self._problems(unchecked(self._by_id.values(), self._dataset, self._protocol))
         self._check_weights()
         trained = {(r.task.model.name, r.task.model.seed) for r in self._by_id.values()}
         for model, seed in sorted(trained):
@@ -171,9 +175,12 @@ class _Verifier:
         raise VerificationError("there are trainings only")
 
     @cached_property
+    def _dataset(self) -> Dataset:
+        return load_data(self._attacked.task.data.name, self._plugins)
+
+    @cached_property
     def _split(self) -> Split:
-        data = self._attacked.task.data
-        dataset = load_data(data.name, self._plugins)
+        data, dataset = self._attacked.task.data, self._dataset
         if dataset.sha256 != data.sha256:
             raise VerificationError(
                 f"data set {data.name!r} has SHA-256 {dataset.sha256}, the records say "
@@ -220,6 +227,8 @@ class _Verifier:
             yield "its versions are not on record"
         if task.kind in ("attack", "transfer"):
             yield from self._method(record)
+        if task.kind == "challenge":
+            yield from problems(record, self._results.columns(record), self._protocol)
         if isinstance(record.metrics, LipschitzMetrics | RadiiMetrics):
             yield from self._certifier(record)
         if record.outcomes is not None:
@@ -291,7 +300,7 @@ class _Verifier:
             margin = columns[f"{name}_margin"]
             if bool((((margin > 0) & ~right) | ((margin < 0) & right)).any()):
                 yield f"{name} margins and predictions contradict each other"
-        if task.kind == "attack":
+        if task.kind in ("attack", "challenge"):
             norms = {norm: columns[norm].astype(np.float64) for norm in ("linf", "l2")}
             far = np.flatnonzero(~(norms[task.norm] <= task.eps * (1 + BALL)))
             if len(far):
@@ -307,6 +316,8 @@ class _Verifier:
         made: defaultdict[tuple[Any, ...], set[int]] = defaultdict(set)
         for record in self._by_id.values():
             task, name = record.task, record.task.model.name
+            if task.kind == "challenge":
+                continue  # whoever sends images need not send some for every seed
             if task.kind != "transfer":
                 seeds[name].add(task.model.seed)
                 eps = getattr(task, "eps", None)
@@ -337,11 +348,11 @@ class _Verifier:
             if (record.task.model.name, record.task.model.seed) == (name, seed)
             and record.status == "done"
         ]
-        model = self._model(name, seed, records)
+        model = self._saved(name, seed, records)
         if model is None or self._registry.get("model", name).spec.stochastic:
             return
-        with isolated(seed), time_limit(TIME_LIMIT_S):
-            scores = predict(model, self._split.x)
+        with time_limit(TIME_LIMIT_S):
+            scores = model.predictions(self._split.x, seed=seed)[0]
         self._verdict.counts["clean images scored again"] += len(scores)
         for record in records:
             if record.exact and record.outcomes is not None:
@@ -349,8 +360,14 @@ class _Verifier:
                 key = "prediction" if record.task.kind == "radii" else "clean_prediction"
                 yield from self._compare(record.title, columns[key], scores, self._split.y)
         yield from self._kept(name, seed, model)
+        provided = self._registry.get("model", name)
+        for record in records:
+            for problem in recheck(
+                record, provided, model, self._split, self._dataset, self._protocol
+            ):
+                yield f"{record.title}: {problem}"
 
-    def _kept(self, name: str, seed: int, model: nn.Module) -> Iterator[str]:
+    def _kept(self, name: str, seed: int, model: SavedModel) -> Iterator[str]:
         """The images that broke the model: there, allowed, and still breaking it."""
         due = broken_images(self._by_id, self._results.columns, name, seed)
         kept = self._results.adversarial(name, seed)
@@ -380,8 +397,8 @@ class _Verifier:
             outside = ~((x_adv >= threat.box[0]) & (x_adv <= threat.box[1])).all(1)
             for place in outside.nonzero()[:, 0].tolist():
                 yield f"image {image[place]} leaves the box"
-        with isolated(seed), time_limit(TIME_LIMIT_S):
-            scores = predict(model, x_adv)
+        with time_limit(TIME_LIMIT_S):
+            scores = model.predictions(x_adv, seed=seed)[0]
         self._verdict.counts["adversarial images scored again"] += len(scores)
         margin = margins(scores, y)
         for place in (margin > self._slack(scores)).nonzero()[:, 0].tolist():
@@ -404,7 +421,7 @@ class _Verifier:
     def _slack(scores: Tensor) -> float:
         return TOLERANCE * max(float(scores.abs().max()), 1e-30)
 
-    def _model(self, name: str, seed: int, records: list[Record]) -> nn.Module | None:
+    def _saved(self, name: str, seed: int, records: list[Record]) -> SavedModel | None:
         """The model with its weights, where they are at hand and those of the records."""
         claimed = {record.weights for record in records}
         for source in self._sources:
@@ -418,9 +435,9 @@ class _Verifier:
             if claimed != {fingerprint(state.weights)}:
                 raise VerificationError("other weights than those that are published")
             self._check_training(records, state)
-            model: nn.Module = self._registry.get("model", name).create()
-            load_into(model, state.weights, name)
-            return model.eval()
+            provided, files = self._registry.get("model", name), self._plugins
+            plugin = next((file for file in files if file.name == provided.plugin), None)
+            return SavedModel(provided.spec, content, plugin)
         self._verdict.notes.append(
             f"{name} seed {seed}: no weights at hand, images not scored again"
         )

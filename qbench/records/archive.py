@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from qbench.errors import StoreError
 from qbench.files import explained, own_folder
+from qbench.records.challenges import carry
 from qbench.records.entry import CARD, Entry, Trained, read_entry, write_entry
 from qbench.records.record import Record
 from qbench.records.results import Adversarial, Results, current
@@ -40,10 +41,12 @@ class Archive:
     Args:
         root: The folder of that protocol.
         entries: By model.
+        notes: What was given up when models were replaced, in words.
     """
 
     root: Path
     entries: dict[str, Entry] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @classmethod
     def read(cls, root: Path) -> Archive:
@@ -104,7 +107,8 @@ class Archive:
 
         What is done here stays as it is: of a model that is here, only transfers between it and a
         new one are taken, into the new one's folder, and results that no folder has yet, or has as
-        skipped or failed.
+        skipped or failed. A model of a newer revision takes the place of an older one; images that
+        others sent for it stay where its weights are the same.
 
         Args:
             results: Of a run or another archive.
@@ -117,9 +121,13 @@ class Archive:
             StoreError: The results are of another protocol or data, or contradict what is here.
         """
         wanted = sorted(results.cards) if models is None else list(models)
+        carried: list[Results] = []
         for model in wanted:
             entry, card = self.entries.get(model), results.cards.get(model)
             if entry is not None and card is not None and card.revision > entry.card.revision:
+                kept, notes = carry(self.results(), model, results)
+                carried += [] if kept is None else [kept]
+                self.notes += notes
                 self.remove(model)
         here = {record.id: record for e in self.entries.values() for record in e.records}
         self._check(results, here)
@@ -137,6 +145,8 @@ class Archive:
         results = replace(results, adversarial=cache(results.adversarial))
         for model, records in sorted(fresh.items()):
             self._write(model, records, results)
+        for kept in carried:
+            self.add(kept)
         return sorted(fresh)
 
     def remove(self, model: str) -> list[str]:

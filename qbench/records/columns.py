@@ -35,15 +35,13 @@ OUTCOMES: Mapping[str, tuple[type[np.generic], int]] = {
     "clean_score_error": (np.float32, 2),
     "adversarial_score_error": (np.float32, 2),
 }
+_ATTACKED = frozenset(
+    {"label", "clean_prediction", "adversarial_prediction", "clean_margin", "adversarial_margin"}
+)
 WANTED: Mapping[str, frozenset[str]] = {
-    "attack": frozenset(
-        {"label", "clean_prediction", "adversarial_prediction", "clean_margin"}
-        | {"adversarial_margin", "linf", "l2"}
-    ),
-    "transfer": frozenset(
-        {"label", "clean_prediction", "adversarial_prediction", "clean_margin"}
-        | {"adversarial_margin"}
-    ),
+    "attack": _ATTACKED | {"linf", "l2"},
+    "challenge": _ATTACKED | {"linf", "l2"},
+    "transfer": _ATTACKED,
     "radii": frozenset({"label", "prediction", "radius"}),
 }
 

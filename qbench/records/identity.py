@@ -21,8 +21,11 @@ from qbench.records.schema import (
     Seed,
     Sha256,
     Strict,
+    Text,
     canonical_sha256,
 )
+
+Sender = Annotated[Text, Field(max_length=100, pattern=r"^\S(.*\S)?$")]
 
 
 class Protocol(Strict):
@@ -153,6 +156,33 @@ class RadiiId(_Identity):
     eps: list[Positive]
 
 
+class FreshId(_Identity):
+    """Accuracy, clean and under an attack, on new images of the data set's generator."""
+
+    kind: Literal["fresh"] = "fresh"
+    images: Annotated[Count, Field(ge=1)]
+    images_sha256: Sha256
+    attack: Method
+    norm: Norm
+    eps: Positive
+
+
+class ChallengeId(_Identity):
+    """Accuracy of a model on adversarial images that somebody sent.
+
+    Args:
+        norm, eps: The budget that they keep to.
+        images_sha256: Fingerprint of the images and of which of the protocol's they stand for.
+        sender: Who sent them, in their own words.
+    """
+
+    kind: Literal["challenge"] = "challenge"
+    norm: Norm
+    eps: Positive
+    images_sha256: Sha256
+    sender: Sender
+
+
 class ChecksId(_Identity):
     """Fixed probes of a model, the same whatever else is run."""
 
@@ -162,7 +192,9 @@ class ChecksId(_Identity):
 
 
 Identity = Annotated[
-    TrainingId | AttackId | TransferId | LipschitzId | RadiiId | ChecksId,
+    TrainingId | AttackId | TransferId | LipschitzId | RadiiId | ChecksId | FreshId | ChallengeId,
     Field(discriminator="kind"),
 ]
-Kind = Literal["training", "attack", "transfer", "lipschitz", "radii", "checks"]
+Kind = Literal[
+    "training", "attack", "transfer", "lipschitz", "radii", "checks", "fresh", "challenge"
+]

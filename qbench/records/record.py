@@ -36,11 +36,19 @@ class AccuracyMetrics(Strict):
 
     `adversarial_accuracy` counts every adversarial image classified correctly (the entry of a
     transfer matrix); `robust_accuracy` only those whose clean image is classified correctly too.
+
+    The others are evidence about the attack. `unusable_gradients` is the share of the gradients
+    asked for that were zero or not finite. Of a sample of the attack's questions, asked again of
+    the saved model, `contradicted` is the share whose scores were others, and `wrong_gradients`
+    that whose gradient was.
     """
 
     clean_accuracy: Share
     adversarial_accuracy: Share
     robust_accuracy: Share
+    unusable_gradients: Share = 0.0
+    contradicted: Share = 0.0
+    wrong_gradients: Share = 0.0
 
 
 class LipschitzMetrics(Strict):
@@ -79,17 +87,25 @@ class RadiiMetrics(Strict):
 
 
 class ChecksMetrics(Strict):
-    """What the probes of a model measured.
+    """What the checks of a model measured.
 
-    `values` holds robust accuracies of the protocol's first attack, as it stands (`base`), with
-    more steps, with more restarts and within the whole box, and the shares of images with zero
-    gradients and with scores that differ between two passes; `chance` is one over the number of
-    classes.
+    `values` holds shares of images, or 0 and 1, by what does not hold (see `evaluation.checks`),
+    and the robust accuracy of the protocol's first attack within the whole box (`large_eps`);
+    `chance` is one over the number of classes.
     """
 
     images: Annotated[Count, Field(ge=1)]
     chance: Share
     values: dict[Name, Share]
+
+
+class FreshMetrics(Strict):
+    """Accuracy on new images, and beside it, by the same attack, that on the protocol's images."""
+
+    clean_accuracy: Share
+    robust_accuracy: Share
+    frozen_clean_accuracy: Share
+    frozen_robust_accuracy: Share
 
 
 METRICS: dict[Kind, type[Strict]] = {
@@ -99,8 +115,18 @@ METRICS: dict[Kind, type[Strict]] = {
     "lipschitz": LipschitzMetrics,
     "radii": RadiiMetrics,
     "checks": ChecksMetrics,
+    "fresh": FreshMetrics,
+    "challenge": AccuracyMetrics,
 }
-Metrics = TrainingMetrics | AccuracyMetrics | LipschitzMetrics | RadiiMetrics | ChecksMetrics
+WITH_OUTCOMES: frozenset[Kind] = frozenset({"attack", "transfer", "radii", "challenge"})
+Metrics = (
+    TrainingMetrics
+    | AccuracyMetrics
+    | LipschitzMetrics
+    | RadiiMetrics
+    | ChecksMetrics
+    | FreshMetrics
+)
 
 
 class Cost(Strict):
@@ -182,13 +208,13 @@ class Record(Strict):
             raise ValueError(f"metrics of another kind than {kind}")
         if done and self.weights is None:
             raise ValueError("a done record names its weights")
-        if (self.outcomes is not None) != (done and kind in ("attack", "transfer", "radii")):
+        if (self.outcomes is not None) != (done and kind in WITH_OUTCOMES):
             raise ValueError("per-image outcomes missing, or of a task that has none")
         if isinstance(self.metrics, RadiiMetrics) and (
             self.task.kind != "radii" or len(self.metrics.certified_accuracy) != len(self.task.eps)
         ):
             raise ValueError("one certified accuracy is due for each budget")
-        if kind in ("attack", "transfer") and self.label is None:
+        if kind in ("attack", "transfer", "challenge") and self.label is None:
             raise ValueError("an attack without a label")
         return self
 
@@ -234,6 +260,8 @@ def title(task: Identity, label: str | None = None) -> str:
         words += f" under {label or task.attack.name}({task.eps:g})"
     if task.kind == "transfer":
         words += f" on images made for {task.source.name}"
+    if task.kind == "challenge":
+        words += f" at {task.eps:g}, sent by {task.sender}"
     if task.kind in ("lipschitz", "radii") and task.certifier is not None:
         words += f" by {task.certifier.name}"
     if task.kind == "radii":
@@ -265,6 +293,7 @@ class Recipe(Strict):
 class Card(Strict):
     """Facts that all records of one model share; `variant_of` names the model it varies.
 
+    `tuning` says how the recipe was chosen, and is empty where nobody said.
     `version` is the plugin's: of the installed package, or the SHA-256 of its file.
     """
 
@@ -278,6 +307,7 @@ class Card(Strict):
     parameters: Count | None = None
     recipe: Recipe
     variant_of: Name | None = None
+    tuning: Text = ""
     stochastic: bool = False
     paper: Text = ""
     licence: Text = ""

@@ -39,7 +39,7 @@ class Violation:
 
 
 def check(results: Results) -> tuple[list[Violation], int]:
-    """Hold every certificate against every attack on the same weights.
+    """Hold every certificate against every attack on the same weights, also images sent by others.
 
     Certificates of smoothed models are about other models, and certificates say nothing of scores
     that are sampled or noisy: neither is held against attacks. Nor are attacks whose box is not
@@ -52,7 +52,8 @@ def check(results: Results) -> tuple[list[Violation], int]:
     certificates: defaultdict[str | None, list[Record]] = defaultdict(list)
     by_id = {record.id: record for record in results.records}
     for record in results.records:
-        if record.status == "done" and record.task.kind in ("attack", "transfer") and record.exact:
+        attacked = record.task.kind in ("attack", "transfer", "challenge")
+        if record.status == "done" and attacked and record.exact:
             attacks[record.weights].append(record)
         if isinstance(record.metrics, RadiiMetrics) and not record.metrics.smoothed:
             certificates[record.weights].append(record)

@@ -214,7 +214,11 @@ class RunStore:
             return []
         with self._explained():
             if self._reader is None:
-                self._reader = self._connect(readonly=True)
+                reader = self._connect(readonly=True)
+                if not reader.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    reader.close()  # another process is about to fill it
+                    return []
+                self._reader = reader
                 weakref.finalize(self, self._reader.close)
             return self._reader.execute(query, values).fetchall()
 

@@ -40,11 +40,12 @@ def broken(columns: Columns) -> NDArray[np.bool_]:
 
 
 def at_ranking_budget(records: Mapping[str, Record], model: str, seed: int) -> list[Record]:
-    """The attacks on a trained model and transfers to it that count at the ranking budget."""
+    """The attacks on a trained model, transfers to it, and images sent by others that count at the
+    ranking budget."""
     on_model = [
         record
         for record in records.values()
-        if record.task.kind in ("attack", "transfer")
+        if record.task.kind in ("attack", "transfer", "challenge")
         and (record.task.model.name, record.task.model.seed) == (model, seed)
         and record.status == "done"
         and record.exact
@@ -72,12 +73,13 @@ def worst_images(
     model: str,
     seed: int,
 ) -> Adversarial | None:
-    """The images that broke a model at the ranking budget, of every attack and transfer on record.
+    """The images that broke a model at the ranking budget, of all on record that attacked it.
 
     Args:
         records: By identity.
         columns: Per-image outcomes of a record.
-        x_adv: Adversarial images (n, features) that an attack made; None where not kept.
+        x_adv: Adversarial images (n, features) that an attack made or somebody sent; None where
+            not kept.
         model, seed: The trained model.
 
     Returns:

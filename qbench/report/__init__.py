@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from qbench.report.datasets import known_dataset, write_sample_sheet
 from qbench.report.export import export, to_frame
+from qbench.report.flag_meanings import MEANINGS
+from qbench.report.flags import flags
 from qbench.report.leaderboard import build, ranking_table
 from qbench.report.summary import summary_table
 
 __all__ = [
+    "MEANINGS",
     "build",
     "export",
+    "flags",
     "known_dataset",
     "ranking_table",
     "summary_table",

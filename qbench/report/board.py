@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from qbench.records.record import Card
 from qbench.records.statistics import mean_std
 from qbench.report.certificate_types import Bound, Certified, Probabilistic
+from qbench.report.challenges import Challenge
 from qbench.report.flags import Flag
 from qbench.report.noisy_engines import EngineRow
 from qbench.report.run_metadata import RunMetadata
@@ -18,16 +19,29 @@ from qbench.report.transfer import Setting, Transfer
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What does not depend on a seed; `card` is None where none is kept."""
+    """What does not depend on a seed; `card` is None where none is kept.
+
+    `trained_on` is the number of training images, where a training is on record.
+    """
 
     name: str
     family: str
     card: Card | None = None
+    trained_on: int | None = None
 
     @property
     def parameters(self) -> int | None:
         """Number of trained parameters, where it is known."""
         return self.card.parameters if self.card else None
+
+    @property
+    def gradients(self) -> int | None:
+        """Images that one training differentiates, those of the attack within it counted too."""
+        if self.card is None or self.trained_on is None:
+            return None
+        recipe = self.card.recipe
+        attacked = recipe.adversarial_steps if recipe.adversarial_eps else 0
+        return self.trained_on * recipe.epochs * (1 + attacked)
 
     @property
     def adversarially_trained(self) -> bool:
@@ -37,23 +51,27 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Row:
-    """One model's line; `rank` is None where nothing was measured at the ranking budget.
+    """One model's line; `rank` is None where nothing was measured at the ranking budget, or where
+    there are `obstacles`: why the model can have no rank, a line each.
 
-    `worst_at` is the worst case over every attack on the model, by budget, and `worst` the one at
-    the ranking budget; `with_transfer` counts images made for other models as well. `kept` is the
-    number of images that most seeds keep in the worst case. `certified` has an entry for each norm
-    that the board's certificates are about.
+    `worst_at` is the worst case over everything on record, by budget, and `worst` the one at the
+    ranking budget, with its 95 % interval `worst95`; `own` is over the attacks on the model itself
+    alone. `attacked` counts every image that is classified correctly after the
+    attack, `robust` only those that are before it too. `certified` has an entry for each norm that
+    the board's certificates are about.
     """
 
     rank: int | None
+    obstacles: tuple[str, ...]
     model: ModelFacts
     seeds: tuple[int, ...]
     clean: SeedValues
     robust: Mapping[Setting, SeedValues]
+    attacked: Mapping[Setting, SeedValues]
     worst: SeedValues
+    worst95: tuple[float, float] | None
     worst_at: Mapping[float, SeedValues]
-    with_transfer: SeedValues
-    kept: int | None
+    own: SeedValues
     bounds: tuple[Bound, ...]
     flags: tuple[Flag, ...]
     notes: tuple[Note, ...]
@@ -95,7 +113,8 @@ class Board:
 
     Everything but `noisy` is about exact scores. `reference` is the attack that is shown in full
     where others are folded; None without attacks. `checked` counts trained models that were
-    probed. `versions` and `commands` say where the records come from, not what they say.
+    probed. `without_gradients` are the attacks that never asked for one. `versions` and `commands`
+    say where the records come from, not what they say.
     """
 
     about: RunMetadata
@@ -108,7 +127,9 @@ class Board:
     curves: tuple[Curve, ...]
     comparisons: tuple[Comparison, ...]
     checked: int
+    without_gradients: tuple[str, ...] = ()
     noisy: tuple[EngineRow, ...] = ()
+    challenges: tuple[Challenge, ...] = ()
     superseded: tuple[str, ...] = ()
     versions: tuple[tuple[str, str], ...] = ()
     commands: tuple[str, ...] = ()
@@ -125,8 +146,9 @@ class Board:
 
     @property
     def several(self) -> bool:
-        """Whether there is more than one attack, and so a worst case beside each."""
-        return len(self.attacks) > 1
+        """Whether there is more than one attack on the models, transferred images and those sent
+        by others counted too, and so a worst case beside each."""
+        return len(self.attacks) > 1 or bool(self.transfers) or bool(self.challenges)
 
     @property
     def measure(self) -> str:

@@ -16,12 +16,14 @@ from qbench.records.worst import RANKING_EPS, ranking_eps
 from qbench.report.board import Board, Curve, ModelFacts, Row
 from qbench.report.certificate_types import TO_MARGIN, Bound
 from qbench.report.certificates import Certificates
+from qbench.report.challenges import challenges
 from qbench.report.flags import flags
 from qbench.report.noisy_engines import noisy_engines, split
 from qbench.report.outcomes import Distances, Outcomes, ReadColumns
 from qbench.report.questions import (
     Answers,
     Question,
+    adversarial,
     answers,
     check_together,
     clean,
@@ -32,9 +34,10 @@ from qbench.report.questions import (
     training,
     why,
 )
+from qbench.report.ranking import obstacles, ranked
 from qbench.report.run_metadata import describe, versions
 from qbench.report.seed_values import SeedValues, gather_notes
-from qbench.report.significance import compare, majority
+from qbench.report.significance import Resampled
 from qbench.report.transfer import Setting, transfer
 
 
@@ -51,8 +54,7 @@ def collect(
         results: Records of one protocol, of any status, and what belongs to them.
         eps: The budget to rank at; None for the protocol's, where it was measured.
         protocol: Tells the reference attack, the budget to rank at and the box of pixels.
-        transferred: Whether to read per-image outcomes of transferred images too, and the distances
-            of adversarial images: there are many.
+        transferred: Whether to read the distances of adversarial images too: there are many.
 
     Raises:
         StoreError: The records do not belong together, answer a question twice, or disagree with
@@ -70,7 +72,7 @@ def collect(
     settings = _settings(found, "attack")
     rank_eps = _rank_eps([setting.eps for setting in settings], eps, protocol)
     about = describe(records or noisy, results.records, protocol.box if protocol else None)
-    outcomes = Outcomes(found, settings, columns, rank_eps if transferred else None)
+    outcomes = Outcomes(found, settings, columns)
     context = _Context(
         found=found,
         seeds=seeds,
@@ -87,13 +89,14 @@ def collect(
         ),
     )
     by_model = {name: list(of) for name, of in grouped(records, lambda r: r.task.model.name)}
-    ranked = _ranked(_row(model, by_model.get(model.name, []), context) for model in models)
-    kept = [
-        (row.model.name, majority(by_seed))
-        for row in ranked
-        if rank_eps is not None and (by_seed := outcomes.worst(row.model.name, rank_eps))
-    ]
-    counts = {name: int(images_kept.sum()) for name, images_kept in kept}
+    rows = ranked(_row(model, by_model.get(model.name, []), context) for model in models)
+    resampled = Resampled(
+        {
+            row.model.name: by_seed
+            for row in rows
+            if rank_eps is not None and (by_seed := outcomes.worst(row.model.name, rank_eps))
+        }
+    )
     families = {model.name: model.family for model in models}
     checks = [r for r in records if r.task.kind == "checks" and r.status == "done"]
     return Board(
@@ -102,14 +105,16 @@ def collect(
         settings=settings,
         reference=context.reference,
         rank_eps=rank_eps,
-        rows=tuple(replace(row, kept=counts.get(row.model.name)) for row in ranked),
+        rows=tuple(replace(row, worst95=resampled.interval95(row.model.name)) for row in rows),
         transfers=tuple(
             transfer(setting, families, found, seeds) for setting in _settings(found, "transfer")
         ),
         curves=tuple(curve for model in models if (curve := _curve(model.name, found)).by_seed),
-        comparisons=compare(kept),
+        comparisons=resampled.comparisons([r.model.name for r in rows if r.rank is not None]),
         checked=len({(r.task.model.name, r.task.model.seed) for r in checks}),
+        without_gradients=_without_gradients(records),
         noisy=away,
+        challenges=challenges(records, columns),
         superseded=results.superseded,
         versions=versions(results),
         commands=results.commands,
@@ -157,10 +162,11 @@ def _models(records: Iterable[Record], results: Results) -> tuple[ModelFacts, ..
     """Every model that a record names, by family, then by name."""
     names = {record.task.model.name for record in records}
     names |= {record.task.source.name for record in records if record.task.kind == "transfer"}
+    images = {r.task.model.name: r.task.data.images for r in records if r.task.kind == "training"}
     facts = []
     for name in names:
         card = results.cards.get(name)
-        facts.append(ModelFacts(name, card.family if card else "unknown", card))
+        facts.append(ModelFacts(name, card.family if card else "unknown", card, images.get(name)))
     return tuple(sorted(facts, key=lambda model: (model.family, model.name)))
 
 
@@ -174,6 +180,12 @@ def _settings(found: Answers, kind: str) -> tuple[Setting, ...]:
     return tuple(sorted(asked))
 
 
+def _without_gradients(records: Iterable[Record]) -> tuple[str, ...]:
+    attacks = [r for r in records if r.task.kind == "attack" and r.status == "done"]
+    with_some = {record.label for record in attacks if record.cost.gradient}
+    return tuple(sorted({str(r.label) for r in attacks if r.label not in with_some}))
+
+
 def _row(model: ModelFacts, own: Sequence[Record], context: _Context) -> Row:
     name, seeds, settings = model.name, context.seeds, context.settings
     found, outcomes, certificates = context.found, context.outcomes, context.certificates
@@ -181,23 +193,28 @@ def _row(model: ModelFacts, own: Sequence[Record], context: _Context) -> Row:
         s: found.get(Question("attack", name, attack=s.attack, eps=s.eps), {}) for s in settings
     }
     worst_at = {eps: outcomes.score(name, eps, seeds) for eps in sorted({s.eps for s in settings})}
+    raised = flags(
+        name,
+        own,
+        stochastic=model.card is not None and model.card.stochastic,
+        reference=context.reference,
+    )
+    trained = tuple(sorted({record.task.model.seed for record in own}))
+    attacks = sorted({setting.attack for setting in settings})
     return Row(
         rank=None,
+        obstacles=obstacles(own, raised, attacks, context.rank_eps, trained),
         model=model,
-        seeds=tuple(sorted({record.task.model.seed for record in own})),
+        seeds=trained,
         clean=_clean([*asked.values()] if settings else _radii(name, found), seeds),
         robust={setting: seed_values(asked[setting], seeds, robust) for setting in settings},
+        attacked={s: seed_values(asked[s], seeds, adversarial) for s in settings},
         worst=SeedValues() if context.rank_eps is None else worst_at[context.rank_eps],
+        worst95=None,
         worst_at=worst_at,
-        with_transfer=outcomes.with_transfer(name),
-        kept=None,
+        own=SeedValues() if context.rank_eps is None else outcomes.own(name, context.rank_eps),
         bounds=_bounds(name, found, seeds),
-        flags=flags(
-            name,
-            own,
-            stochastic=model.card is not None and model.card.stochastic,
-            reference=context.reference,
-        ),
+        flags=raised,
         notes=gather_notes(
             why(record, f"{record.task.kind}: ")
             for record in own
@@ -207,17 +224,6 @@ def _row(model: ModelFacts, own: Sequence[Record], context: _Context) -> Row:
         ),
         certified=certificates.certified(name, seeds),
         probabilistic=certificates.probabilistic(name, seeds),
-    )
-
-
-def _ranked(rows: Iterable[Row]) -> tuple[Row, ...]:
-    def order(row: Row) -> tuple[bool, float, float, str]:
-        worst, clean = row.worst.mean, row.clean.mean
-        return (worst is None, -(worst or 0.0), -(clean or 0.0), row.model.name)
-
-    return tuple(
-        replace(row, rank=None if row.worst.mean is None else place)
-        for place, row in enumerate(sorted(rows, key=order), start=1)
     )
 
 

@@ -136,5 +136,5 @@ def _prediction(column: NDArray[Any], index: int) -> int:
 
 
 def _eps(record: Record) -> float:
-    assert record.task.kind in ("attack", "transfer")
+    assert record.task.kind in ("attack", "transfer", "challenge")
     return float(record.task.eps)

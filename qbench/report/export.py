@@ -125,6 +125,7 @@ def to_json(board: Board) -> str:
         "noisy_engines": _plain(board.noisy),
         "comparisons": _plain(board.comparisons),
         "transfer": _plain(board.transfers),
+        "challenges": _plain(board.challenges),
         "superseded": board.superseded,
         "provenance": {"versions": dict(board.versions), "commands": board.commands},
     }
@@ -168,4 +169,6 @@ def _entry(key: Any, value: Any) -> dict[str, Any]:
     else:
         named = {"source": key[0], "target": key[1]} if isinstance(key, tuple) else {"eps": key}
     found = _plain(value)
-    return {**named, **(found if isinstance(found, dict) else {"count": found})}
+    if not isinstance(found, dict):
+        found = {"count": found} if isinstance(found, int) else {"interval95": found}
+    return {**named, **found}

@@ -12,8 +12,6 @@ from qbench.errors import StoreError
 from qbench.records.columns import Columns
 from qbench.records.record import Record
 from qbench.records.soundness import distances
-from qbench.records.statistics import worst_case
-from qbench.records.worst import correct_and_robust
 from qbench.report.questions import Answers, Question, robust
 from qbench.report.seed_values import Note, SeedValues, gather_notes
 from qbench.report.transfer import Setting
@@ -30,7 +28,6 @@ class Outcomes:
         found: Records by question.
         settings: The attacks and budgets to look at.
         columns: Per-image outcomes of a record.
-        transferred_eps: The budget at which transferred images are looked at too; None for none.
 
     Raises:
         StoreError: Per-image outcomes contradict their records.
@@ -41,24 +38,33 @@ class Outcomes:
         found: Answers,
         settings: Sequence[Setting],
         columns: ReadColumns,
-        transferred_eps: float | None,
     ) -> None:
         self._found = found
         self._settings = settings
         self._columns = columns
-        self._transferred_eps = transferred_eps
         self._worst: dict[tuple[str, float], dict[int, Shares]] = {}
 
     def worst(self, model: str, eps: float) -> Mapping[int, Shares]:
-        """By seed (n,): the share of passes, 0 or 1 for a deterministic model, in which the attack
-        that is worst for an image leaves it correct."""
+        """By seed (n,): the share of passes, 0 or 1 for a deterministic model, in which an image is
+        correct under what is worst for it: of the attacks on the model, of images made for other
+        models, and of images that others sent."""
         if (model, eps) not in self._worst:
-            asked = [self._asked(model, s) for s in self._settings if s.eps == eps]
-            seeds = sorted({seed for by_seed in asked for seed in by_seed})
-            ran = {seed: [by_seed[seed] for by_seed in asked if seed in by_seed] for seed in seeds}
-            worst = {seed: self._withstood(records) for seed, records in ran.items()}
+            worst = {}
+            for seed, own in self._attacks(model, eps).items():
+                records = [*own, *self._others(model, seed, eps)]
+                worst[seed] = self._withstood(records)
             self._worst[model, eps] = {s: shares for s, shares in worst.items() if len(shares)}
         return self._worst[model, eps]
+
+    def own(self, model: str, eps: float) -> SeedValues:
+        """The worst case over the attacks on the model itself."""
+        worst = {s: self._withstood(of) for s, of in self._attacks(model, eps).items()}
+        return SeedValues(_means({seed: shares for seed, shares in worst.items() if len(shares)}))
+
+    def _attacks(self, model: str, eps: float) -> dict[int, list[Record]]:
+        asked = [self._asked(model, s) for s in self._settings if s.eps == eps]
+        seeds = sorted({seed for by_seed in asked for seed in by_seed})
+        return {seed: [by_seed[seed] for by_seed in asked if seed in by_seed] for seed in seeds}
 
     def score(self, model: str, eps: float, seeds: Sequence[int]) -> SeedValues:
         """Worst-case robust accuracy, and which attacks have no result."""
@@ -74,42 +80,53 @@ class Outcomes:
         )
         return SeedValues(_means(self.worst(model, eps)), notes)
 
-    def with_transfer(self, model: str) -> SeedValues:
-        """The worst case over images made for other models too; empty if those are not read."""
-        if self._transferred_eps is None:
-            return SeedValues()
-        moved: defaultdict[int, list[Record]] = defaultdict(list)
-        for question, by_seed in self._found.items():
-            if (question.kind, question.model) == ("transfer", model):
-                for seed, record in by_seed.items():
-                    if question.eps == self._transferred_eps:
-                        moved[seed].append(record)
-        lowered = {}
-        for seed, own in self.worst(model, self._transferred_eps).items():
-            # Nothing is left to break where no image withstood the attacks on the model itself.
-            others = self._withstood(moved.get(seed, ())) if own.any() else own
-            lowered[seed] = np.minimum(own, others) if len(others) else own
-        return SeedValues(_means(lowered)) if moved else SeedValues()
-
     def _asked(self, model: str, setting: Setting) -> Mapping[int, Record]:
         question = Question("attack", model, attack=setting.attack, eps=setting.eps)
         return self._found.get(question, {})
 
+    def _others(self, model: str, seed: int, eps: float) -> list[Record]:
+        """A trained model on images made for other models, or sent by others, at a budget."""
+        asked = [
+            of
+            for q, of in self._found.items()
+            if q.kind in ("transfer", "challenge") and (q.model, q.eps) == (model, eps)
+        ]
+        return [by_seed[seed] for by_seed in asked if seed in by_seed]
+
     def _withstood(self, records: Iterable[Record]) -> Shares:
+        """(n,): the share of passes in which each image withstands what is worst for it.
+
+        Of a stochastic model, the smallest of several shares would count luck as strength: what is
+        worst for an image is found on one half of the passes, and its share on the other, and the
+        other way round.
+        """
         done = [record for record in records if record.status == "done"]
         if not done:
             return np.empty(0)
-        return worst_case(np.stack([self._robust(record) for record in done]))
+        first, second = np.stack([self._halves(record) for record in done], axis=1)
+        images = np.arange(first.shape[1])
+        there = second[first.argmin(axis=0), images]
+        back = first[second.argmin(axis=0), images]
+        return np.asarray((there + back) / 2, np.float64)
 
-    def _robust(self, record: Record) -> Shares:
-        """(n,): the share of passes in which an image is correct both clean and attacked."""
-        _, shares = correct_and_robust(self._columns(record))
-        if abs(float(shares.mean()) - robust(record)) > 1e-6:
+    def _halves(self, record: Record) -> Shares:
+        """(2, n): shares of each half of the passes in which an image is correct both clean and
+        attacked; twice the same for a deterministic model."""
+        columns = self._columns(record)
+        label = columns["label"]
+        clean = np.atleast_2d(columns["clean_prediction"]) == label
+        passes = (clean & (np.atleast_2d(columns["adversarial_prediction"]) == label)).astype(float)
+        if abs(float(passes.mean()) - robust(record)) > 1e-6:
             raise StoreError(
                 f"the {record.title} has robust accuracy {robust(record):g}, which its "
-                f"{len(shares)} per-image outcomes do not give; 'qbench verify' says more"
+                f"{len(label)} per-image outcomes do not give; 'qbench verify' says more"
             )
-        return shares
+        if record.task.kind == "challenge":
+            # Of an image that was not sent, another pass over its clean version says nothing.
+            passes = np.where(columns["linf"] == 0, 1.0, passes)
+        if len(passes) == 1:
+            return np.repeat(passes, 2, axis=0)
+        return np.stack([passes[0::2].mean(axis=0), passes[1::2].mean(axis=0)])
 
 
 class Distances:
@@ -126,7 +143,8 @@ class Distances:
         self._by_id: dict[str, Record] = {}
         self._nearest: dict[tuple[str, int], Mapping[str, NDArray[np.float64]]] = {}
         for record in records:
-            if record.task.kind in ("attack", "transfer") and record.status == "done":
+            attacked = record.task.kind in ("attack", "transfer", "challenge")
+            if attacked and record.status == "done":
                 self._by_id[record.id] = record
                 self._attacks[record.task.model.name, record.task.model.seed].append(record)
 

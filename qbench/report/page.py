@@ -8,14 +8,18 @@ from functools import partial
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qbench.report import render
+from qbench.report.answer import answer
 from qbench.report.board import Board
-from qbench.report.flags import MEANINGS, Flag
+from qbench.report.flag_meanings import MEANINGS
+from qbench.report.flags import Flag
 from qbench.report.pictures import Picture
 from qbench.report.significance import LEVEL
 from qbench.report.tables import accuracy, bounds, certified, other, transfer
 from qbench.report.text import Footnotes, escape, listed, norm
 
 FOLDED = 12  # a table with more rows is behind a line that opens it
+# Protocols after a publication that counts attacked images without looking at the clean ones.
+ATTACKED_ALONE = frozenset({"wendlinger2024"})
 
 
 def page(board: Board, pictures: Sequence[Picture] = ()) -> str:
@@ -43,6 +47,10 @@ def page(board: Board, pictures: Sequence[Picture] = ()) -> str:
     )
     text = environment.get_template("page.md.j2").render(
         board=board,
+        answer=answer(board),
+        attacked_alone=board.about.protocol.name in ATTACKED_ALONE and bool(board.settings),
+        single=_single(board),
+        ranked=sum(row.rank is not None for row in board.rows),
         about=board.about,
         accuracy=accuracy,
         bounds=bounds,
@@ -59,6 +67,12 @@ def page(board: Board, pictures: Sequence[Picture] = ()) -> str:
         sources=_sources(board),
     )
     return render.separated(text)
+
+
+def _single(board: Board) -> list[str]:
+    """Names of the ranked models with one seed only."""
+    ranked = [row for row in board.rows if row.rank is not None]
+    return [row.model.name for row in ranked if len(row.worst.by_seed) == 1]
 
 
 def _raised(board: Board) -> dict[str, list[Flag]]:

@@ -46,7 +46,7 @@ def draw(
 
     if any(row.worst.by_seed for row in board.rows):
         yield _picture("accuracy", curves.accuracy(board))
-        if board.several:
+        if len(board.attacks) > 1:
             yield _picture("attacks", matrix.attacks(board))
         if board.trained_pairs:
             yield _picture("adversarial-training", curves.adversarial_training(board))

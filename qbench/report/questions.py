@@ -9,6 +9,7 @@ from typing import TypeVar
 from qbench.errors import StoreError
 from qbench.records.identity import Kind
 from qbench.records.record import (
+    WITH_OUTCOMES,
     AccuracyMetrics,
     LipschitzMetrics,
     RadiiMetrics,
@@ -49,6 +50,8 @@ class Question:
         if task.kind == "radii":
             name = certifier_of(record)
             return cls(task.kind, model, certifier=name, norm=task.norm, budgets=tuple(task.eps))
+        if task.kind == "challenge":  # each is by itself: what one sender sent, no other has to
+            return cls(task.kind, model, attack=record.id, eps=task.eps)
         return cls(task.kind, model)
 
 
@@ -64,8 +67,8 @@ def check_together(records: Sequence[Record]) -> None:
     """
     if not records:
         raise StoreError("no records to report: run 'qbench run' first")
-    attacked = [r for r in records if r.task.kind in ("attack", "transfer")]
-    imaged = [r.task.data for r in records if r.task.kind in ("attack", "transfer", "radii")]
+    attacked = [r for r in records if r.task.kind in ("attack", "transfer", "challenge")]
+    imaged = [r.task.data for r in records if r.task.kind in WITH_OUTCOMES]
     protocols = [record.task.protocol for record in records]
     _same("protocol", (f"{p.name} {p.sha256[:12]}" for p in protocols))
     _same("data set", (f"{d.name} {d.split} {d.sha256[:12]}" for d in imaged))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Sequence
 
 from qbench.protocols import Protocol
@@ -13,7 +12,7 @@ from qbench.report.render import plain
 from qbench.report.seed_values import SeedValues
 from qbench.report.table import Cell, Table, flag_count, left, number, right, score, text
 from qbench.report.text import Footnotes, listed, norm, short, spread
-from qbench.text import one_line
+from qbench.text import one_line, wrapped
 
 WIDTH = 80
 _NAMES = (26, 20, 16)  # characters of a model's name, as long as the table allows
@@ -46,9 +45,9 @@ def summary_table(
     if not makers:
         makers.append(lambda longest: _ranking(board, longest))
     parts = [_fitting(maker, notes) for maker in makers]
-    for lines in (notes.lines(), _missing(board), _flags(board)):
+    for lines in (notes.lines(), _missing(board), _unranked(board), _flags(board)):
         if lines:
-            parts.append("\n".join(map(_wrapped, lines)))
+            parts.append("\n".join(map(wrapped, lines)))
     return "\n\n".join(parts)
 
 
@@ -166,6 +165,15 @@ def _missing(board: Board) -> list[str]:
     return lines
 
 
+def _unranked(board: Board) -> list[str]:
+    """Why models have no rank: that attacks are missing is said above."""
+    return [
+        f"✗ {one_line(row.model.name)} is not ranked: {one_line('; '.join(row.obstacles))}"
+        for row in board.rows
+        if row.obstacles
+    ]
+
+
 def _flags(board: Board) -> list[str]:
     raised: dict[str, list[str]] = {}
     rows = {row.model.name: row for row in board.rows}
@@ -175,7 +183,3 @@ def _flags(board: Board) -> list[str]:
             which = "" if one.seeds == row.seeds else f" (seed {listed(one.seeds)})"
             raised.setdefault(one.name, []).append(f"{model.name}{which}")
     return [f"⚑ {flag}: {', '.join(models)}" for flag, models in sorted(raised.items())]
-
-
-def _wrapped(line: str) -> str:
-    return textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)

@@ -192,7 +192,7 @@ def test_time_limits_hold_wherever_tasks_run(tmp_path, where):
         load_registry.cache_clear()
         sys.modules.pop("plugin_hangs", None)
     late = {r.task.kind for r in records if r.failure and r.failure.type == "TimeoutExceededError"}
-    assert late == {"attack", "checks", "radii"}
+    assert late == {"attack", "checks", "fresh", "radii"}
 
 
 def test_an_error_in_a_task_reaches_its_future():

@@ -152,7 +152,7 @@ def test_versions_are_not_identity_and_revisions_are(monkeypatch):
 
     before = ids()
     for kind, name, changed in [
-        ("attack", "pgd", {"attack"}),
+        ("attack", "pgd", {"attack", "fresh"}),
         ("certifier", "spectral-product", {"lipschitz"}),
         ("model", "convnet", set(before)),
     ]:

@@ -16,6 +16,7 @@ from qbench.records.identity import (
     ChecksId,
     Data,
     Engine,
+    FreshId,
     LipschitzId,
     Method,
     Model,
@@ -30,6 +31,7 @@ from qbench.records.record import (
     Card,
     ChecksMetrics,
     Cost,
+    FreshMetrics,
     RadiiMetrics,
     Recipe,
     Record,
@@ -151,8 +153,11 @@ class Run:
             if source is not None:
                 assert kind == "transfer"
                 way["source"] = Version(name=source.name)
-            made = TransferId if kind == "transfer" else AttackId
-            identity = made(**(common | way | {"engine": engine} | dict(task)))
+            if kind == "fresh":
+                identity = FreshId(**common, **way, images=1000, images_sha256=sha("fresh"))
+            else:
+                made = TransferId if kind == "transfer" else AttackId
+                identity = made(**(common | way | {"engine": engine} | dict(task)))
         status = parts.setdefault("status", "done")
         if kind in ("attack", "transfer"):
             parts.setdefault("label", attack)
@@ -256,11 +261,22 @@ class Run:
         )
 
     def checked(self, target: Fake, seed: int, **values: float) -> Record:
-        """Checks of a model; the probes not given find nothing to doubt."""
-        measured = {"base": 0.5, "more_steps": 0.5, "more_restarts": 0.5, "large_eps": 0.0}
-        measured |= {"zero_gradients": 0.0, "unstable_outputs": 0.0} | values
+        """Checks of a model; those not given find nothing to doubt."""
+        measured = {"large_eps": 0.0, "flat_gradients": 0.0, "unstable_outputs": 0.0} | values
         metrics = ChecksMetrics(images=min(self.n, 100), chance=0.25, values=measured)
         return self.add("checks", target, seed, metrics=metrics)
+
+    def drawn_afresh(
+        self, target: Fake, seed: int, clean: float, robust: float, new: float, new_robust: float
+    ) -> Record:
+        """Accuracies on the run's images, and on a thousand new ones."""
+        metrics = FreshMetrics(
+            clean_accuracy=new,
+            robust_accuracy=new_robust,
+            frozen_clean_accuracy=clean,
+            frozen_robust_accuracy=robust,
+        )
+        return self.add("fresh", target, seed, attack="pgd", eps=0.1, metrics=metrics)
 
     def only(self, *models: Fake) -> Run:
         """The part of a run that a run of some of its models would have made."""

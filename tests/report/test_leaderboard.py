@@ -111,7 +111,7 @@ def test_the_numbers_for_machines(run: Run, files: dict[str, bytes]) -> None:
     assert len(transfer["averages"]) == 4
     assert transfer["entries"][1]["source"] == "convnet"
     assert last["worst_at"][1]["mean"] == row.worst_at[0.1].mean
-    assert last["kept"] == row.kept
+    assert last["worst95"] == list(row.worst95 or ())
     assert last["card"]["structure"] == f"synthetic-{last['card']['family']}"
     assert [(c["first"], c["p_holm"]) for c in data["comparisons"]] == [
         (c.first, c.p_holm) for c in board.comparisons
@@ -121,10 +121,10 @@ def test_the_numbers_for_machines(run: Run, files: dict[str, bytes]) -> None:
 
 def test_flags_for_machines(tmp_path: Path) -> None:
     run = full_run(models=MODELS[:1], seeds=(0, 1), n=8, checks=False)
-    run.checked(MODELS[0], 1, base=0.5, more_restarts=0.25)
+    run.checked(MODELS[0], 1, large_eps=0.75)
     (row,) = json.loads(built(run, tmp_path)["leaderboard.json"])["rows"]
-    numbers = [["as attacked", 0.5], ["three restarts more", 0.25]]
-    expected = {"name": "restarts-gain", "seeds": [1], "numbers": numbers, "details": []}
+    numbers = [["ε = the whole box", 0.75]]
+    expected = {"name": "large-eps-not-chance", "seeds": [1], "numbers": numbers, "details": []}
     assert row["flags"] == [{"model": "reup", **expected}]
 
 

@@ -40,7 +40,7 @@ def test_the_first_table_fits_a_column_of_880_pixels(attacks: tuple[str, ...]) -
     models = (*MODELS[:3], long)
     run = full_run(models, seeds=(0, 1), attacks=attacks, n=8, certified=True, checks=False)
     for model in MODELS[:3]:
-        run.checked(model, 1, zero_gradients=1.0)
+        run.checked(model, 1, flat_gradients=1.0)
     page = page_of(run)
     table = page.split("\n\n")[page.split("\n\n").index("## Robust accuracy at ε = 0.1") + 1]
     lines = table.splitlines()
@@ -232,13 +232,13 @@ def test_the_summary_of_a_large_run_fits_a_terminal() -> None:
         models=MODELS + TRAINED, attacks=tuple(ATTACKS), seeds=(0, 1), n=20, checks=False
     )
     for model in MODELS + TRAINED:
-        run.checked(model, 0, unstable_outputs=1.0)
+        run.checked(model, 0, input_changed=1.0)
         for seed in (0, 1):
             run.add(
                 "attack", model, seed, attack="ddn", eps=0.1, status="skipped",
                 reason="ddn cannot be bounded in linf",
             )  # fmt: skip
-    run.checked(MODELS[0], 1, more_restarts=0.0, zero_gradients=1.0)
+    run.checked(MODELS[0], 1, large_eps=1.0, mode_changed=1.0)
     lines = summary_table(run.results).splitlines()
     assert max(map(len, lines)) <= 80
     assert lines[0].split() == [
@@ -246,7 +246,7 @@ def test_the_summary_of_a_large_run_fits_a_terminal() -> None:
     ]
     assert len([line for line in lines if "±" in line]) == 13
     assert "* ddn skipped (every model): ddn cannot be bounded in linf" in lines
-    assert "⚑ restarts-gain: reup (seed 1)" in lines
+    assert "⚑ mode-changed: reup (seed 1)" in lines
 
 
 def test_the_summary_fits_with_long_names_and_notes() -> None:

@@ -87,6 +87,21 @@ def reference(board: Board) -> Table:
     return Table(columns, rows, f"Under {board.reference} alone")
 
 
+def attacked_alone(board: Board) -> Table:
+    """Under the reference attack: accuracy after it alone, and both before and after it."""
+    settings = [setting for setting in board.settings if setting.attack == board.reference]
+    rows: list[Sequence[Cell]] = []
+    for row in board.rows:
+        line: list[Cell] = [text(row.model.name), score(row.clean)]
+        for setting in settings:
+            line += [score(row.attacked[setting]), score(row.robust[setting])]
+        rows.append(line)
+    heads = [f"ε = {s.eps:g}, {counted}" for s in settings for counted in ("attacked", "both")]
+    return Table(
+        left("Model") + right("Clean", *heads), rows, f"Attacked alone ({board.reference})"
+    )
+
+
 def attacks(board: Board) -> Table:
     """Every attack beside every model at the ranking budget, the strongest on each in bold."""
     rows_of = {row.model.name: row for row in board.rows}
@@ -128,9 +143,9 @@ def _change(before: SeedValues, after: SeedValues) -> Cell:
 
 
 def models(board: Board) -> Table:
-    """What each model is, and the seeds it was trained with."""
+    """What each model is, how it was trained and tuned, and at the price of how many gradients."""
     columns = left("Model", "Structure") + right("Parameters", "Revision")
-    columns += right("Epochs", "Trained at ε", "Seeds") + left("Plugin")
+    columns += right("Epochs", "Trained at ε", "Gradients", "Seeds") + left("Plugin", "Tuning")
     rows: list[Sequence[Cell]] = []
     for row in board.rows:
         card = row.model.card
@@ -143,8 +158,10 @@ def models(board: Board) -> Table:
                 number(card.revision if card else None, "d"),
                 number(recipe.epochs if recipe else None, "d"),
                 number((recipe.adversarial_eps or None) if recipe else None),
+                number(row.model.gradients, ",d"),
                 number(len(row.seeds), "d"),
                 text(card.plugin if card else ""),
+                text(card.tuning if card else "", whole=True),
             ]
         )
     return Table(columns, rows, "Models")

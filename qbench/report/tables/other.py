@@ -1,35 +1,60 @@
-"""Paired tests, flags, and engines that are not exact."""
+"""The two families, tests of pairs of models, flags, and engines that are not exact."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qbench.report.answer import FAMILIES, matches, middle
 from qbench.report.board import Board
 from qbench.report.flags import Flag
 from qbench.report.significance import LEVEL, Comparison
 from qbench.report.table import Cell, Table, left, number, right, score, text
-from qbench.report.text import listed, p_value
+from qbench.report.text import listed, mean, p_value
 from qbench.text import one_line
 
 
+def families(board: Board) -> Table:
+    """The best and the middle model of each family, over all models and by kind of training."""
+    rows: list[Sequence[Cell]] = []
+    for match in matches(board):
+        line: list[Cell] = [text(match.training or "any")]
+        for family in (match.quantum, match.classical):
+            best = f"{family[0].model.name} {mean(family[0].worst)}" if family else None
+            line += [text(best, whole=True), number(middle(family), ".3f")]
+            line.append(number(len(family), "d"))
+        test = match.test
+        ahead = test is not None and test.first == match.quantum[0].model.name
+        line.append(text(None if test is None else _with_interval(test, 1 if ahead else -1)))
+        rows.append([*line, text(None if test is None else p_value(test.p_holm))])
+    heads = left("Training")
+    for name in FAMILIES:
+        heads += left(f"Best {name}") + right("Median", "Models")
+    return Table(heads + right("Difference", "p (Holm)"), rows)
+
+
 def more_robust_than(board: Board) -> Table:
-    """Which models are more robust than which others, as far as paired tests allow."""
-    images = board.comparisons[0].images
-    ranked = [row for row in board.rows if row.kept is not None]
+    """Which models are more robust than which others, as far as the tests allow."""
+    ranked = [row for row in board.rows if row.rank is not None]
     place = {row.model.name: number for number, row in enumerate(ranked)}
-    proved: dict[str, list[Comparison]] = {}
+    found: dict[str, list[Comparison]] = {}
     for one in board.comparisons:
         if one.p_holm < LEVEL:
-            proved.setdefault(one.first, []).append(one)
+            found.setdefault(one.first, []).append(one)
     rows: list[Sequence[Cell]] = []
     for row in ranked:
-        beaten = sorted(proved.get(row.model.name, []), key=lambda one: place[one.second])
+        beaten = sorted(found.get(row.model.name, []), key=lambda one: place[one.second])
         names = ", ".join(one.second for one in beaten)
         rows.append(
-            [text(row.model.name), text(f"{row.kept} of {images}"), text(names, whole=True)]
+            [
+                text(row.model.name),
+                score(row.worst, std=False, notes=False),
+                text(_between(row.worst95)),
+                number(len(row.worst.by_seed), "d"),
+                text(names, whole=True),
+            ]
         )
     more = f"More robust than (Holm-corrected p < {LEVEL:g})"
-    return Table(left("Model") + right("Images kept") + left(more), rows)
+    return Table(left("Model") + right("Mean", "95 % interval", "Seeds") + left(more), rows)
 
 
 def comparisons(board: Board) -> Table:
@@ -38,15 +63,25 @@ def comparisons(board: Board) -> Table:
         [
             text(one.first),
             text(one.second),
-            number(one.only_first, "d"),
-            number(one.only_second, "d"),
+            text(_with_interval(one)),
             text(p_value(one.p)),
             text(p_value(one.p_holm)),
         ]
         for one in board.comparisons
     ]
-    heads = right("Only the first keeps", "Only the other keeps", "p", "p (Holm)")
+    heads = right("Difference of means", "p", "p (Holm)")
     return Table(left("Model", "Other") + heads, rows, f"Every test ({len(rows)})")
+
+
+def _between(ends: tuple[float, float] | None) -> str | None:
+    return None if ends is None else "{:.3f} to {:.3f}".format(*ends)
+
+
+def _with_interval(test: Comparison, sign: int = 1) -> str:
+    """`0.093 (0.031 to 0.155)`, minus signs as such; with sign −1 the other way round."""
+    low, high = sorted([sign * test.low, sign * test.high])
+    shown = f"{sign * test.difference:.3f} ({low:.3f} to {high:.3f})"
+    return shown.replace("-", "−")
 
 
 def flags(raised: Sequence[Flag]) -> Table:
@@ -59,12 +94,32 @@ def flags(raised: Sequence[Flag]) -> Table:
     return Table(left("Model", "Seeds", "Behind it"), rows)
 
 
+def challenges(board: Board) -> Table:
+    """Images that others sent: whose, for which model, and how many broke it."""
+    rows: list[Sequence[Cell]] = [
+        [
+            text(one.model),
+            number(one.seed, "d"),
+            number(one.eps),
+            text(one.sender),
+            number(one.sent, "d"),
+            number(one.broke, "d"),
+            number(one.alone, "d"),
+        ]
+        for one in board.challenges
+    ]
+    heads = right("Seed", "ε"), left("Sent by"), right("Sent", "Broke it", "Nothing else did")
+    return Table([*left("Model"), *heads[0], *heads[1], *heads[2]], rows)
+
+
 def noisy_engines(board: Board) -> Table:
     """Every model on engines that are not exact, unranked."""
     budgets = sorted({eps for row in board.noisy for eps in row.worst})
     signal = any(row.signal.by_seed for row in board.noisy)
     columns = left("Model", "Kind", "Engine") + right("Shots") + left("Attacks saw")
-    columns += right("Images", "Clean", *[f"Worst case, ε = {eps:g}" for eps in budgets])
+    columns += right("Images", "Clean")
+    for eps in budgets:
+        columns += right(f"Worst case, ε = {eps:g}", "95 % interval")
     columns += right(*["Signal scale s"] * signal)
     rows: list[Sequence[Cell]] = []
     for row in board.noisy:
@@ -78,7 +133,8 @@ def noisy_engines(board: Board) -> Table:
             number(row.images, "d"),
             score(row.clean),
         ]
-        line += [score(row.worst.get(eps)) for eps in budgets]
+        for eps in budgets:
+            line += [score(row.worst.get(eps)), text(_between(row.worst95.get(eps)))]
         rows.append([*line, *[score(row.signal)] * signal])
     return Table(columns, rows)
 

@@ -40,12 +40,12 @@ def averages(board: Board) -> Table | None:
 
 
 def added(board: Board) -> Table | None:
-    """Models of which images made for others break more than the attacks on the model itself."""
+    """Models of which images made for others, or sent, break more than the attacks on them."""
     rows: list[Sequence[Cell]] = []
     for row in board.rows:
-        own, both = row.worst.mean, row.with_transfer.mean
+        own, both = row.own.mean, row.worst.mean
         if own is not None and both is not None and both < own:
-            cells = score(row.worst, notes=False), score(row.with_transfer)
+            cells = score(row.own), score(row.worst, notes=False)
             rows.append([text(row.model.name), *cells, number(both - own, "+.3f")])
-    heads = right("Attacks on the model", "Transferred images too", "Difference")
+    heads = right("Attacks on the model", "All on record", "Difference")
     return Table(left("Model") + heads, rows) if rows else None
