@@ -65,7 +65,7 @@ def load() -> Dataset:
     return Dataset("glyphs", 1, SHA256, (SIDE, SIDE), CLASSES, train, test, draw_fresh)
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=4)
 def draw_fresh(n: int) -> Split:
     """New images by the generator of the frozen ones, from a seed of their own."""
     return _split(*_images(np.random.Generator(np.random.PCG64(_FRESH_SEED)), n))

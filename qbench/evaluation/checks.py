@@ -13,7 +13,7 @@ al. 2022, *Indicators of Attack Failure*, arXiv:2106.09947.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -129,13 +129,13 @@ def check(
         VerificationError: The scores have no shape (n, classes).
     """
     with frozen(model):
-        found = _scores(model, split)
+        found = _scores(model, split, gradients)
         if gradients:
             found |= _gradients(model, split, eps)
     return found
 
 
-def _scores(model: nn.Module, split: Split) -> dict[str, float]:
+def _scores(model: nn.Module, split: Split, gradients: bool) -> dict[str, float]:
     x, before = split.x, fingerprint(model.state_dict())
     given = x.clone()
     passes = [_asked(model, given)] + [_asked(model, x.clone()) for _ in range(PASSES - 1)]
@@ -162,13 +162,15 @@ def _scores(model: nn.Module, split: Split) -> dict[str, float]:
             differ(torch.cat([_asked(model, x[i : i + 1]) for i in alone.tolist()]), alone),
         ]
     ).any(0)
-    calls = [differ(scores, everyone) for scores in _called_otherwise(model, x)]
-    raw = model(x[:1].clone())
+    calls = [differ(scores, everyone) for scores in _called_otherwise(model, x, gradients)]
+    none = torch.zeros(len(x), dtype=torch.bool)
+    with torch.no_grad():
+        raw = model(x[:1].clone())
     return {
         "not_finite": _share(~finite),
         "unstable_outputs": _share((every != first).any(2).any(0) & finite),
         "batch_dependence": _share(batches),
-        "call_dependence": _share(torch.stack(calls).any(0)),
+        "call_dependence": _share(torch.stack([none, *calls]).any(0)),
         "input_changed": float(input_changed),
         "state_changed": float(fingerprint(model.state_dict()) != before),
         "mode_changed": float(any(module.training for module in model.modules())),
@@ -176,16 +178,14 @@ def _scores(model: nn.Module, split: Split) -> dict[str, float]:
     }
 
 
-def _called_otherwise(model: nn.Module, x: Tensor) -> list[Tensor]:
-    """Scores in the ways in which training, attacks and scoring may call a model."""
-    ways: list[Callable[[], Tensor]] = [
-        lambda: _asked(model, x.clone(), grad=True),
-        lambda: _asked(model, x.clone().requires_grad_().clone(), grad=True),
-        lambda: _asked(model, x.double()),
-    ]
-    found = [ways[0](), ways[1]()]
+def _called_otherwise(model: nn.Module, x: Tensor, gradients: bool) -> list[Tensor]:
+    """Scores in the other ways in which training, attacks and scoring may call a model."""
+    found = []
+    if gradients:
+        found.append(_asked(model, x.clone(), grad=True))
+        found.append(_asked(model, x.clone().requires_grad_().clone(), grad=True))
     with suppress(RuntimeError):  # many models take no double precision, which is their right
-        found.append(ways[2]())
+        found.append(_asked(model, x.double()))
     return found
 
 

@@ -15,7 +15,12 @@ from qbench.evaluation.task import Found, Inputs, Task, TaskContext
 from qbench.records.identity import FreshId
 from qbench.records.record import FreshMetrics
 
-IMAGES = 1000
+TIMES = 5  # as many as the images that are attacked: 1000 for all of the glyphs
+
+
+def how_many(known: int) -> int:
+    """How many new images stand beside so many known ones."""
+    return TIMES * known
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ import os
 import select
 import signal
 import sys
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -113,7 +114,9 @@ class SavedModel:
         }
         frames = [json.dumps(header).encode(), self.weights, images.numpy().tobytes()]
         frames.append(b"" if upstream is None else upstream.numpy().tobytes())
-        return _checked(_server().ask(frames), repeats, len(images))
+        with _ONE_AT_A_TIME:
+            answer = _server().ask(frames)
+        return _checked(answer, repeats, len(images))
 
 
 def _shape(values: Tensor) -> list[Any]:
@@ -193,6 +196,7 @@ class _Server:
 
 
 _RUNNING: list[_Server] = []
+_ONE_AT_A_TIME = threading.Lock()  # a worker may run tasks in several threads
 
 
 def _server() -> _Server:

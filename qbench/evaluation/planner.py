@@ -14,8 +14,7 @@ from qbench.errors import UsageError, WeightsError
 from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.checks import REVISION as CHECKS
 from qbench.evaluation.checks import ChecksTask
-from qbench.evaluation.fresh import IMAGES as FRESH
-from qbench.evaluation.fresh import FreshTask
+from qbench.evaluation.fresh import FreshTask, how_many
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.lipschitz import LipschitzTask
 from qbench.evaluation.provenance import OWN, weights_of
@@ -289,7 +288,7 @@ class _Planner:
         params = provided.resolved(self.protocol.attack_params(name, eps))
         about = ids.FreshId(
             **self._about(trained),
-            images=FRESH,
+            images=how_many(self.data.images),
             images_sha256=self.fresh_sha256,
             attack=ids.Method(name=name, revision=provided.spec.revision, params=params),
             norm=self.protocol.norm,
@@ -303,7 +302,7 @@ class _Planner:
         make = self.dataset.fresh
         if make is None or self.protocol.selection.split != "test":
             return None
-        new = make(FRESH)
+        new = make(how_many(self.data.images))
         return columns.fingerprint({"x": new.x.numpy(), "y": new.y.numpy()})
 
     def _certified(self, trained: TrainingTask) -> list[Task]:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from qbench.datasets.base import Dataset, Split
-from qbench.evaluation import checks, fresh
+from qbench.evaluation import checks
+from qbench.evaluation.fresh import how_many
 from qbench.evaluation.isolation import isolated
 from qbench.evaluation.outside import SavedModel
 from qbench.protocols import Protocol
@@ -61,10 +62,11 @@ def recheck(
             return
         yield from _checks(record.metrics, provided, saved, split, protocol)
     if isinstance(record.metrics, FreshMetrics) and record.task.kind == "fresh":
-        if dataset.fresh is None or record.task.images != fresh.IMAGES:
-            yield f"{record.task.images} new images, where there are {fresh.IMAGES}"
+        due = how_many(record.task.data.images)
+        if dataset.fresh is None or record.task.images != due:
+            yield f"{record.task.images} new images, {due} are due"
             return
-        new = dataset.fresh(fresh.IMAGES)
+        new = dataset.fresh(due)
         if record.task.images_sha256 != fingerprint({"x": new.x.numpy(), "y": new.y.numpy()}):
             yield "other new images than the data set's"
         scores = saved.predictions(new.x, seed=0, singly=False)[0]

@@ -204,7 +204,9 @@ class TaskContext:
         """
         engine = getattr(self.task.identity, "engine", None)
         sampled = engine is not None and engine.shots is not None
-        varying = sampled or self.provided.spec.stochastic or varies(model, self.split.x)
+        declared = sampled or self.provided.spec.stochastic
+        # What an engine without shots gives is the same every time, and may take long.
+        varying = declared or (self.alone and varies(model, self.split.x))
         passes, repeats = STOCHASTIC if varying else (1, 1)
         return (1 if engine is not None and engine.attacked == "ideal" else passes), repeats
 

@@ -5,7 +5,8 @@ Run from the project's root: `python studies/foreign_attacks/foreign_attacks.py`
 (`pip install --no-deps torchattacks`), which qbench itself does not.
 
 For every entry of an archive it takes the images that no attack on record breaks, attacks those,
-and prints how many there are and how many are broken, as a table in Markdown.
+and prints how many there are and how many are broken, as a table in Markdown. With `--save` the
+images that broke an entry are written as files for `qbench challenge`.
 """
 
 from __future__ import annotations
@@ -128,9 +129,13 @@ def kept_images(results: Results, model: str, seed: int, images: int) -> NDArray
     return np.flatnonzero((correct & ~fallen)[:images])
 
 
-def attacked(model: nn.Module, x: Tensor, y: Tensor, seed: int, count: Count) -> None:
-    """Add up what each attack breaks of images (n, features) with labels (n,)."""
-    fallen = torch.zeros(len(x), dtype=torch.bool)
+def attacked(model: nn.Module, x: Tensor, y: Tensor, seed: int, count: Count) -> Tensor:
+    """Add up what each attack breaks of images (n, features) with labels (n,).
+
+    Returns:
+        (n, features): an image that breaks the model for each that has one, else the image itself.
+    """
+    fallen, found = torch.zeros(len(x), dtype=torch.bool), x.clone()
     for name, attack in ATTACKS.items():
         try:
             with frozen(model), warnings.catch_warnings():
@@ -140,24 +145,38 @@ def attacked(model: nn.Module, x: Tensor, y: Tensor, seed: int, count: Count) ->
             count.failed[name] = f"{type(error).__name__}: {error}"
             continue
         # What lies outside the ball by rounding is pulled in, and everything is judged here.
-        now = predict(model, project(x_adv, x, THREAT)).argmax(1) != y
+        x_adv = project(x_adv, x, THREAT)
+        now = predict(model, x_adv).argmax(1) != y
         count.by[name] = count.by.get(name, 0) + int(now.sum())
+        found[now & ~fallen] = x_adv[now & ~fallen]
         fallen |= now
     count.kept += len(x)
     count.broken += int(fallen.sum())
+    return found
 
 
 def counts(
-    results: Results, models: list[str], seeds: list[int], images: int
+    results: Results, models: list[str], seeds: list[int], images: int, folder: Path | None
 ) -> Iterator[tuple[str, Count]]:
-    """One entry after the other."""
+    """One entry after the other; what breaks it is written to the folder."""
     test = qbench.load_dataset("glyphs").test
     for name in models:
         count, started = Count(), time.process_time()
         for seed in seeds:
             at = torch.from_numpy(kept_images(results, name, seed, images))
-            if len(at):
-                attacked(qbench.load_model(name, seed), test.x[at], test.y[at], seed, count)
+            if not len(at):
+                continue
+            x = test.x[at]
+            found = attacked(qbench.load_model(name, seed), x, test.y[at], seed, count)
+            broke = (found != x).any(1)
+            if folder is not None and bool(broke.any()):
+                np.savez(
+                    folder / f"{name}-seed{seed}.npz",
+                    x_adv=found[broke].numpy().astype(np.float32),
+                    image=at[broke].numpy(),
+                    seed=seed,
+                    eps=EPS,
+                )
         count.seconds = time.process_time() - started
         yield name, count
 
@@ -169,7 +188,10 @@ def main() -> int:
     parser.add_argument("--models", help="names, by commas; all entries by default")
     parser.add_argument("--seeds", default="0,1,2,3,4", help="by commas")
     parser.add_argument("--images", type=int, default=100, help="how many, from the first on")
+    parser.add_argument("--save", type=Path, help="folder for files of images that broke an entry")
     options = parser.parse_args()
+    if options.save is not None:
+        options.save.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     try:
         results = qbench.results(options.archive).results
@@ -180,7 +202,7 @@ def main() -> int:
     print(f"| entry | kept | broken | {' | '.join(ATTACKS)} |")
     print("|---|" + "---|" * (len(ATTACKS) + 2))
     failed: dict[str, str] = {}
-    for name, count in counts(results, models, seeds, options.images):
+    for name, count in counts(results, models, seeds, options.images, options.save):
         cells = [str(count.by.get(attack, "—")) for attack in ATTACKS]
         print(f"| {name} | {count.kept} | {count.broken} | {' | '.join(cells)} |", flush=True)
         print(f"{name}: {count.seconds:.0f} s", file=sys.stderr)
