@@ -134,7 +134,16 @@ def honest(convnet):
     return int((~broken(model, run(Standard(**SHORT), model, x, y).x_adv, y)).sum())
 
 
-@pytest.mark.parametrize("trick", TRICKS.values(), ids=list(TRICKS))
+OFTEN = {"softmax", "some nan", "detached"}  # the others take as long, and are tried with the slow
+
+
+@pytest.mark.parametrize(
+    "trick",
+    [
+        pytest.param(trick, id=name, marks=() if name in OFTEN else pytest.mark.slow)
+        for name, trick in TRICKS.items()
+    ],
+)
 def test_no_trick_on_the_scores_hides_a_model(trick, convnet, honest):
     inner, x, y = convnet
     model = Wrapped(inner, trick)

@@ -151,6 +151,7 @@ def test_what_breaks_a_model_lowers_its_worst_case_and_verifies(
     assert (shown.sender, shown.sent, shown.broke, shown.alone) == ("Jane Doe", *[images] * 3)
 
 
+@pytest.mark.slow
 def test_an_archive_takes_over_what_a_run_was_sent(measured, tmp_path, stronger):
     shutil.copytree(measured / "run", tmp_path / "run")
     send(tmp_path / "run", stronger)
@@ -161,6 +162,7 @@ def test_an_archive_takes_over_what_a_run_was_sent(measured, tmp_path, stronger)
     assert problems_of(root) == []
 
 
+@pytest.mark.slow
 def test_only_the_models_folder_is_written_and_the_same_images_only_once(archive, stronger):
     before = files(archive)
     send(archive, stronger)
@@ -283,6 +285,7 @@ def test_images_are_refused_with_their_reason(archive, stronger, name):
     assert files(archive) == before
 
 
+@pytest.mark.slow
 def test_the_model_and_its_weights_must_be_those_on_record(measured, stronger, monkeypatch):
     with pytest.raises(StoreError, match=r"no model 'reup' in .*: there are convnet, fourier"):
         find(measured / "archive", "reup")
@@ -317,6 +320,7 @@ def certified(entry: Entry, sent: Sent) -> Entry:
     return swapped(entry, record, record, columns)
 
 
+@pytest.mark.slow
 def test_an_image_inside_a_certified_radius_is_a_violation(archive, stronger):
     root = archive / "glyphs-linf-v1"
     send(archive, stronger)
@@ -327,6 +331,7 @@ def test_an_image_inside_a_certified_radius_is_a_violation(archive, stronger):
     assert any("sent by Jane Doe breaks it at" in problem for problem in verify(archive).problems)
 
 
+@pytest.mark.slow
 def test_images_that_refute_a_certificate_are_not_written_beside_it(archive, stronger):
     root = archive / "glyphs-linf-v1"
     write_entry(root, "convnet", certified(read_entry(root / "convnet"), stronger))
@@ -388,6 +393,7 @@ def forged(entry: Entry, record: Record) -> Iterator[tuple[Entry, str]]:
     yield swapped(entry, record, fewer, moved_all), "was broken, and not kept"
 
 
+@pytest.mark.slow
 def test_verification_refuses_a_record_that_was_tampered_with(archive, stronger):
     root = archive / "glyphs-linf-v1"
     send(archive, stronger)
@@ -422,6 +428,7 @@ def newer(results, weights: str | None = None):
     )
 
 
+@pytest.mark.slow
 def test_what_was_sent_outlives_a_revision_with_the_same_weights(measured, archive, stronger):
     root = archive / "glyphs-linf-v1"
     send(archive, stronger)
@@ -437,6 +444,7 @@ def test_what_was_sent_outlives_a_revision_with_the_same_weights(measured, archi
     assert results.adversarial("convnet", 0).image.tolist() == kept.image.tolist()
 
 
+@pytest.mark.slow
 def test_what_was_sent_against_other_weights_goes_with_a_note(measured, archive, stronger):
     root = archive / "glyphs-linf-v1"
     before = worst(archive)
@@ -450,6 +458,7 @@ def test_what_was_sent_against_other_weights_goes_with_a_note(measured, archive,
     assert worst(archive) == before
 
 
+@pytest.mark.slow
 def test_the_command_says_what_changed_and_refuses_in_one_line(archive, tmp_path, stronger):
     arrays = {"x_adv": stronger.x_adv, "image": stronger.image, "seed": 0, "eps": EPS}
     good = written(tmp_path / "good.npz", **arrays)
