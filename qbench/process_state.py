@@ -54,7 +54,7 @@ class ProcessState:
                 settings.append(one.name)
         code = []
         for (owner, name), (target, value) in self.code.items():
-            if _plain(target).get(name) is not value:
+            if vars(target).get(name) is not value:
                 setattr(target, name, value)
                 code.append(f"{owner}.{name}")
         return settings, code
@@ -84,20 +84,21 @@ def _settings() -> list[Setting]:
 
 def _code() -> dict[tuple[str, str], tuple[object, Any]]:
     found: dict[tuple[str, str], tuple[object, Any]] = {}
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():
         ours = name.startswith(_OURS)  # and first-party plugins, whose names begin alike
         if not isinstance(module, ModuleType) or not (ours or name in _OTHERS):
             continue
-        for attribute, value in list(_plain(module).items()):
+        for attribute, value in _plain(module).items():
             if not callable(value):
                 continue
             found[name, attribute] = (module, value)
             if ours and inspect.isclass(value) and value.__module__ == name:
-                for method, function in list(_plain(value).items()):
+                for method, function in _plain(value).items():
                     if isinstance(function, (FunctionType, property, classmethod)):
                         found[f"{name}.{attribute}", method] = (value, function)
     return found
 
 
 def _plain(target: object) -> dict[str, Any]:
-    return vars(target)
+    """What a module or class holds, copied at once: another thread may be importing."""
+    return vars(target).copy()

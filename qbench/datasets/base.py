@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -66,10 +66,31 @@ def load_data(name: str, plugins: tuple[PluginFile, ...] = ()) -> Dataset:
         dataset = _checked(name, made)
     except DataError as error:
         raise DataError(f"data set {name!r}: {error}") from error
-    train, test = (Split(s.x.contiguous(), s.y.long()) for s in (dataset.train, dataset.test))
+    train, test = (_plain(split) for split in (dataset.train, dataset.test))
     return replace(
-        dataset, train=train, test=test, sha256=_sha256(dataset.image_shape, train, test)
+        dataset,
+        train=train,
+        test=test,
+        sha256=_sha256(dataset.image_shape, train, test),
+        fresh=None if dataset.fresh is None else partial(_fresh, dataset),
     )
+
+
+def _plain(split: Split) -> Split:
+    return Split(split.x.contiguous(), split.y.long())
+
+
+def _fresh(dataset: Dataset, n: int) -> Split:
+    """What a data set makes as n new images, checked as its other images are."""
+    assert dataset.fresh is not None
+    try:
+        split = dataset.fresh(n)
+        _check_split(split, dataset)
+        if len(split.y) != n:
+            raise DataError(f"{len(split.y)} images instead of {n}")
+    except DataError as error:
+        raise DataError(f"data set {dataset.name!r}: new images: {error}") from error
+    return _plain(split)
 
 
 def _checked(name: str, dataset: object) -> Dataset:
@@ -83,16 +104,20 @@ def _checked(name: str, dataset: object) -> Dataset:
     if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
         raise DataError(f"its images have shape {shape}: give rows and columns")
     for kind in ("train", "test"):
-        split = getattr(dataset, kind)
         try:
-            if not isinstance(split, Split):
-                raise DataError(f"a {type(split).__name__} instead of a Split")
-            check_images(split.x, split.y, shape[0] * shape[1], len(dataset.classes))
-            if split.x.dtype != torch.float32:
-                raise DataError(f"images are {split.x.dtype}: give float32")
+            _check_split(getattr(dataset, kind), dataset)
         except DataError as error:
             raise DataError(f"{kind}: {error}") from error
     return dataset
+
+
+def _check_split(split: object, dataset: Dataset) -> None:
+    if not isinstance(split, Split):
+        raise DataError(f"a {type(split).__name__} instead of a Split")
+    rows, columns = dataset.image_shape
+    check_images(split.x, split.y, rows * columns, len(dataset.classes))
+    if split.x.dtype != torch.float32:
+        raise DataError(f"images are {split.x.dtype}: give float32")
 
 
 def _sha256(shape: tuple[int, int], *splits: Split) -> str:

@@ -34,7 +34,7 @@ from qbench.records.identity import ChallengeId
 from qbench.records.record import Cost, Environment, RadiiMetrics, Record
 from qbench.records.results import Results
 from qbench.records.store import environment_name
-from qbench.records.worst import broken, ranking_eps
+from qbench.records.worst import broken, broken_alone, ranking_eps
 from qbench.registry import PluginFile, load_registry
 from qbench.weights.files import fingerprint as weights_fingerprint
 from qbench.weights.files import unpack
@@ -148,8 +148,8 @@ def judge(
     )
     _check_soundness(results, record, columns)
     breaks = broken(columns)
-    before = [broken(results.columns(r)) for r in attacked if getattr(r.task, "eps", 0) == budget]
-    alone = breaks & ~np.logical_or.reduce(before)
+    others = [results.columns(r) for r in attacked if getattr(r.task, "eps", 0) == budget]
+    alone = broken_alone(columns, others)
     budgets = [r.task.eps for r in attacked if r.task.kind == "attack"]
     return Judged(
         record=record,
@@ -277,11 +277,10 @@ def _saved(
             f"no weights of {name} seed {seed} at hand: name their folder with --weights"
         )
     provided = load_registry(plugins).get("model", name)
-    plugin = next((file for file in plugins if file.name == provided.plugin), None)
     for content in contents:
         state, _ = unpack(content, file_name(name, seed))
         if weights_fingerprint(state.weights) == own.weights:
-            return SavedModel(provided.spec, content, plugin)
+            return SavedModel.of(provided, content, plugins)
     raise WeightsError(f"the weights of {name} seed {seed} at hand are not those of its records")
 
 

@@ -191,26 +191,39 @@ def verify(x_adv: object, x: Tensor, threat: ThreatModel) -> None:
     """
     if not isinstance(x_adv, Tensor) or x_adv.shape != x.shape or x_adv.dtype != x.dtype:
         raise VerificationError(f"the attack returned {_what(x_adv)} instead of {_what(x)}")
-    _check(torch.isfinite(x_adv).all(1), "is not finite")
+    for good, complaint in allowed(x_adv, x, threat, beyond="leaves the ball"):
+        if not bool(good.all()):
+            bad = (~good).nonzero()[:, 0]
+            which = f"adversarial image {int(bad[0])} ({len(bad)} in all)"
+            raise VerificationError(f"{which} {complaint}")
+
+
+def allowed(
+    x_adv: Tensor, x: Tensor, threat: ThreatModel, *, beyond: str
+) -> Iterator[tuple[Tensor, str]]:
+    """Which x_adv may stand for their x: finite ones, those in the box, those in the ball.
+
+    Args:
+        x_adv, x: Images (n, features).
+        threat: Norm, ε and box.
+        beyond: What to say of one outside the ball.
+
+    Yields:
+        (n,) for each of the three, and what is wrong with the others.
+    """
+    yield torch.isfinite(x_adv).all(1), "is not finite"
     if threat.box is not None:
         low, high = threat.box
-        _check(((x_adv >= low) & (x_adv <= high)).all(1), f"leaves the box [{low:g}, {high:g}]")
+        yield ((x_adv >= low) & (x_adv <= high)).all(1), f"leaves the box [{low:g}, {high:g}]"
     length = distance(x_adv, x, threat.norm)
-    inside = length <= threat.eps * (1 + TOLERANCE)
     far = f"{threat.norm} distance up to {length.max():.9g}, ε is {threat.eps:g}"
-    _check(inside, f"leaves the ball: {far}")
+    yield length <= threat.eps * (1 + TOLERANCE), f"{beyond}: {far}"
 
 
 def _what(value: object) -> str:
     if isinstance(value, Tensor):
         return f"{tuple(value.shape)} {value.dtype}"
     return type(value).__name__
-
-
-def _check(good: Tensor, complaint: str) -> None:
-    if not bool(good.all()):
-        bad = (~good).nonzero()[:, 0]
-        raise VerificationError(f"adversarial image {int(bad[0])} ({len(bad)} in all) {complaint}")
 
 
 def checked_scores(scores: object, images: int) -> Tensor:

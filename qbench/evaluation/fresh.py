@@ -14,6 +14,7 @@ from qbench.evaluation.crafting import craft
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext
 from qbench.records.identity import FreshId
 from qbench.records.record import FreshMetrics
+from qbench.records.worst import correct_and_robust
 
 TIMES = 5  # as many as the images that are attacked: 1000 for all of the glyphs
 
@@ -42,7 +43,7 @@ class FreshTask(Task):
         threat = context.protocol.threat_model(asked.eps)
         crafted = craft(attack, model, x, y, threat, asked.random_seed, passes=passes)
         scored = scoring.score(model, x, crafted.x_adv, y, repeats)
-        clean, robust = scored.shares
+        clean, robust = correct_and_robust(vars(scored))
         return Found(
             metrics=FreshMetrics(
                 clean_accuracy=float(clean[len(known.y) :].mean()),

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from qbench.process_state import ProcessState
+
 
 class TimeoutExceededError(Exception):
     """A task took longer than it may."""
@@ -27,10 +29,9 @@ def isolated(seed: int) -> Iterator[None]:
 
     Within it, torch computes on one thread in float32 with gradients, and the generators of torch,
     numpy and Python start from `seed`: what a plugin sets at import, or another task left, changes
-    no number.
+    no number. Functions that are replaced within it are put back too (`process_state`).
     """
-    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
-    threads = torch.get_num_threads()
+    before = ProcessState.now()
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
@@ -41,9 +42,7 @@ def isolated(seed: int) -> Iterator[None]:
     try:
         yield
     finally:
-        torch.set_default_dtype(dtype)
-        torch.set_grad_enabled(grad)
-        torch.set_num_threads(threads)
+        before.restore()
         torch.set_rng_state(states[0])
         np.random.set_state(states[1])
         random.setstate(states[2])
@@ -75,7 +74,8 @@ def _by_signal(seconds: float) -> Iterator[None]:
         raise TimeoutExceededError
 
     before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # Again after a second: an exception in a finaliser or a callback of the collector is swallowed.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
     try:
         yield
     finally:

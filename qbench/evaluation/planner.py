@@ -17,7 +17,7 @@ from qbench.evaluation.checks import ChecksTask
 from qbench.evaluation.fresh import FreshTask, how_many
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.lipschitz import LipschitzTask
-from qbench.evaluation.provenance import OWN, weights_of
+from qbench.evaluation.provenance import OWN, by_itself, weights_of
 from qbench.evaluation.radii import BUDGETS, RadiiTask
 from qbench.evaluation.task import TIME_LIMIT_S, Task
 from qbench.evaluation.training import TrainingTask
@@ -279,8 +279,7 @@ class _Planner:
         """New images under the protocol's first attack, where the data set can make some."""
         name, eps = self.protocol.first_attack, self.protocol.ranking_eps
         spec = self.registry.get("model", trained.identity.model.name).spec
-        own = self._engine(spec.name)
-        usual = own is None or (own.shots is None and own.name in (spec.engine, OWN))
+        usual = by_itself(self._engine(spec.name), spec)
         if name not in self.registry.all("attack") or not usual or self.fresh_sha256 is None:
             return []
         assert name is not None

@@ -43,6 +43,16 @@ def card_of(provided: Provided[ModelSpec], parameters: int | None) -> Card:
     )
 
 
+def on_own_engine(engine: identity.Engine | None, spec: ModelSpec) -> bool:
+    """Whether a task asks for the engine that its model has by itself, with shots or without."""
+    return engine is None or engine.name in (spec.engine, OWN)
+
+
+def by_itself(engine: identity.Engine | None, spec: ModelSpec) -> bool:
+    """Whether a task needs nothing but the model: its own engine, without shots."""
+    return on_own_engine(engine, spec) and (engine is None or engine.shots is None)
+
+
 def environment_of(named: Any, registry: Registry) -> dict[str, str]:
     """Versions of the packages and plugins that a task with this identity runs with."""
     parts: list[Provided[Any]] = [registry.get("model", named.model.name)]
@@ -52,7 +62,7 @@ def environment_of(named: Any, registry: Registry) -> dict[str, str]:
         if method is not None:
             parts.append(registry.all(kind)[method.name])
     engine: identity.Engine | None = getattr(named, "engine", None)
-    other = engine is not None and engine.name not in (parts[0].spec.engine, OWN)
+    other = not on_own_engine(engine, parts[0].spec)
     if engine is not None and other:
         parts.append(registry.get("engine", engine.name.partition(":")[0]))
     return {

@@ -40,12 +40,6 @@ class Scored:
         return np.asarray(correct & (self.adversarial_prediction == self.label), np.bool_)
 
     @property
-    def shares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Two (n,): the share of passes in which an image is correct clean, and is `robust`."""
-        correct = np.atleast_2d(self.clean_prediction == self.label)
-        return correct.mean(axis=0), np.atleast_2d(self.robust).mean(axis=0)
-
-    @property
     def clean_accuracy(self) -> float:
         """Share of clean images classified correctly."""
         return float(np.mean(self.clean_prediction == self.label))

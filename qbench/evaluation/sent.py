@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qbench.errors import UsageError
-from qbench.evaluation.crafting import TOLERANCE
+from qbench.evaluation.crafting import allowed
 from qbench.files import read_file
-from qbench.geometry import distance
 from qbench.records.columns import fingerprint, from_npz
 from qbench.specs import ThreatModel
 
@@ -98,18 +97,12 @@ def check(sent: Sent, x: Tensor, threat: ThreatModel) -> None:
         raise UsageError(f"x_adv has {x_adv.shape[1]} features, the images have {x.shape[1]}")
     if image[-1] >= len(x):
         raise UsageError(f"there is no image {image[-1]}: there are {len(x)}, counted from 0")
-
-    def every(good: Tensor, complaint: str) -> None:
+    original = x[image]
+    limits = [
+        *allowed(x_adv, original, threat, beyond="is too far from its original"),
+        ((x_adv != original).any(1), "is its original, unchanged: leave it out"),
+    ]
+    for good, complaint in limits:
         if not bool(good.all()):
             first = int(image[int((~good).nonzero()[0, 0])])
             raise UsageError(f"image {first} ({int((~good).sum())} in all) {complaint}")
-
-    original = x[image]
-    every(x_adv.isfinite().all(1), "is not finite")
-    if threat.box is not None:
-        low, high = threat.box
-        every(((x_adv >= low) & (x_adv <= high)).all(1), f"leaves the box [{low:g}, {high:g}]")
-    length = distance(x_adv, original, threat.norm)
-    far = f"{threat.norm} distance up to {length.max():.9g}, ε is {threat.eps:g}"
-    every(length <= threat.eps * (1 + TOLERANCE), f"is too far from its original: {far}")
-    every(length > 0, "is its original, unchanged: leave it out")

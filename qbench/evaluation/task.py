@@ -20,10 +20,9 @@ from qbench.errors import Unsupported
 from qbench.evaluation import scoring
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.outside import SavedModel
-from qbench.evaluation.provenance import OWN, card_of, environment_of
+from qbench.evaluation.provenance import by_itself, card_of, environment_of, on_own_engine
 from qbench.evaluation.scoring import Scored
 from qbench.interfaces import Engine
-from qbench.process_state import ProcessState
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import identity
 from qbench.records.columns import Columns, conform, fingerprint
@@ -184,7 +183,7 @@ class TaskContext:
                 f"{self.task.identity.model.name} has no circuit that another engine could run"
             )
         seed = self.task.identity.random_seed % 2**31
-        if engine.name not in (self.provided.spec.engine, OWN):
+        if not on_own_engine(engine, self.provided.spec):
             own = create_engine(engine.name, engine.shots, seed, self.registry)
         elif engine.shots is not None:
             own = SampledEngine(own, engine.shots, seed)
@@ -194,8 +193,7 @@ class TaskContext:
     def saved(self, trained: Result) -> SavedModel:
         """The trained model as it is asked for final predictions, on its own engine."""
         assert trained.artifact is not None
-        files = {file.name: file for file in self.task.plugins}
-        return SavedModel(self.provided.spec, trained.artifact, files.get(self.provided.plugin))
+        return SavedModel.of(self.provided, trained.artifact, self.task.plugins)
 
     def passes_and_repeats(self, model: nn.Module) -> tuple[int, int]:
         """How many passes an attack averages, and how often the target is scored.
@@ -221,20 +219,20 @@ class TaskContext:
             return scoring.score(model, x, x_adv, y, repeats)
         saved, seed = self.saved(trained), self.task.identity.random_seed
         adversarial = saved.predictions(x_adv, seed=seed, repeats=repeats)
+        if repeats > 1:  # fresh passes, in every task
+            clean = saved.predictions(x, seed=seed, repeats=repeats)
+            return scoring.outcomes(clean, adversarial, x, x_adv, y)
         key = (trained.record.weights or "", saved.spec.name, fingerprint({"x": x.numpy()}))
-        if repeats > 1 or key not in _CLEAN:
+        if key not in _CLEAN:
             if len(_CLEAN) >= _MOST_CLEAN:
                 _CLEAN.clear()
-            _CLEAN[key] = saved.predictions(x, seed=seed, repeats=repeats)
+            _CLEAN[key] = saved.predictions(x, seed=seed)
         return scoring.outcomes(_CLEAN[key], adversarial, x, x_adv, y)
 
     @property
     def alone(self) -> bool:
         """Whether the model needs nothing but itself: its own engine, without shots."""
-        engine = getattr(self.task.identity, "engine", None)
-        return engine is None or (
-            engine.shots is None and engine.name in (self.provided.spec.engine, OWN)
-        )
+        return by_itself(getattr(self.task.identity, "engine", None), self.provided.spec)
 
 
 def varies(model: nn.Module, x: Tensor) -> bool:
@@ -277,7 +275,6 @@ def run_task(task: Task, inputs: Inputs) -> Result:
     context = TaskContext(task)
     started = time.perf_counter()
     status: Status
-    before = ProcessState.now()
     try:
         with isolated(task.identity.random_seed), time_limit(task.time_limit_s):
             found = task.run(context, inputs)
@@ -286,8 +283,6 @@ def run_task(task: Task, inputs: Inputs) -> Result:
         status, reason, failure = "skipped", str(error), None
     except (Exception, SystemExit) as error:  # tasks run plugins: they may not take the run down
         status, reason, failure = "failed", f"{type(error).__name__}: {error}", _failure(error)
-    finally:
-        before.restore()  # what a model left changed, other tasks never see
     return not_done(task, status, reason, failure, time.perf_counter() - started)
 
 

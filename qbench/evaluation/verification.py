@@ -435,9 +435,7 @@ class _Verifier:
             if claimed != {fingerprint(state.weights)}:
                 raise VerificationError("other weights than those that are published")
             self._check_training(records, state)
-            provided, files = self._registry.get("model", name), self._plugins
-            plugin = next((file for file in files if file.name == provided.plugin), None)
-            return SavedModel(provided.spec, content, plugin)
+            return SavedModel.of(self._registry.get("model", name), content, self._plugins)
         self._verdict.notes.append(
             f"{name} seed {seed}: no weights at hand, images not scored again"
         )

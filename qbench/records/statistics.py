@@ -1,4 +1,4 @@
-"""Numbers about outcomes: intervals, spreads over seeds, the worst of attacks, many tests."""
+"""Numbers about outcomes: intervals, spreads over seeds, many tests at once."""
 
 from __future__ import annotations
 

@@ -23,13 +23,19 @@ def ranking_eps(budgets: Iterable[float], preferred: float = RANKING_EPS) -> flo
     return ordered[(len(ordered) - 1) // 2]
 
 
-def correct_and_robust(columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Two (n,): the share of fresh passes in which an image is classified correctly clean, and in
-    which it is both clean and attacked; 0 or 1 for a deterministic model."""
+def correct_passes(columns: Columns) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Two (passes, n): whether an image is classified correctly clean, and both clean and attacked.
+
+    A stochastic model has a row a fresh pass, a deterministic one a single row.
+    """
     label = columns["label"]
-    # A stochastic model has a row a fresh pass, a deterministic one no such axis.
     clean = np.atleast_2d(columns["clean_prediction"]) == label
-    robust = clean & (np.atleast_2d(columns["adversarial_prediction"]) == label)
+    return clean, clean & (np.atleast_2d(columns["adversarial_prediction"]) == label)
+
+
+def correct_and_robust(columns: Columns) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Two (n,): the shares of passes of `correct_passes`; 0 or 1 for a deterministic model."""
+    clean, robust = correct_passes(columns)
     return clean.mean(axis=0), robust.mean(axis=0)
 
 
@@ -37,6 +43,14 @@ def broken(columns: Columns) -> NDArray[np.bool_]:
     """(n,): images that most passes get right clean, and not both clean and attacked."""
     clean, robust = correct_and_robust(columns)
     return np.asarray((clean > 0.5) & (robust <= 0.5))
+
+
+def broken_alone(columns: Columns, others: Iterable[Columns]) -> NDArray[np.bool_]:
+    """(n,): images that are broken here and by none of the others."""
+    found = broken(columns)
+    for other in others:
+        found = found & ~broken(other)
+    return found
 
 
 def at_ranking_budget(records: Mapping[str, Record], model: str, seed: int) -> list[Record]:

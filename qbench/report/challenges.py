@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from qbench.records.columns import Columns
 from qbench.records.record import Record
-from qbench.records.worst import broken
+from qbench.records.worst import broken, broken_alone
 
 
 @dataclass(frozen=True)
@@ -45,10 +43,7 @@ def challenges(
         if task.kind != "challenge" or record.status != "done":
             continue
         outcome = columns(record)
-        breaks = broken(outcome)
-        others = [broken(columns(one)) for one in records if _attacks_the_same(one, record)]
-        none = np.zeros_like(breaks)
-        alone = breaks & ~np.logical_or.reduce([none, *others])
+        others = [columns(one) for one in records if _attacks_the_same(one, record)]
         found.append(
             Challenge(
                 model=task.model.name,
@@ -57,8 +52,8 @@ def challenges(
                 sender=task.sender,
                 # An image that was sent is never its original, see `evaluation.sent.check`.
                 sent=int((outcome["linf"] > 0).sum()),
-                broke=int(breaks.sum()),
-                alone=int(alone.sum()),
+                broke=int(broken(outcome).sum()),
+                alone=int(broken_alone(outcome, others).sum()),
             )
         )
     return tuple(sorted(found, key=lambda one: (one.model, one.seed, one.eps, one.sender)))

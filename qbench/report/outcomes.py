@@ -12,6 +12,7 @@ from qbench.errors import StoreError
 from qbench.records.columns import Columns
 from qbench.records.record import Record
 from qbench.records.soundness import distances
+from qbench.records.worst import correct_passes
 from qbench.report.questions import Answers, Question, robust
 from qbench.report.seed_values import Note, SeedValues, gather_notes
 from qbench.report.transfer import Setting
@@ -113,13 +114,11 @@ class Outcomes:
         """(2, n): shares of each half of the passes in which an image is correct both clean and
         attacked; twice the same for a deterministic model."""
         columns = self._columns(record)
-        label = columns["label"]
-        clean = np.atleast_2d(columns["clean_prediction"]) == label
-        passes = (clean & (np.atleast_2d(columns["adversarial_prediction"]) == label)).astype(float)
+        passes = correct_passes(columns)[1].astype(float)
         if abs(float(passes.mean()) - robust(record)) > 1e-6:
             raise StoreError(
                 f"the {record.title} has robust accuracy {robust(record):g}, which its "
-                f"{len(label)} per-image outcomes do not give; 'qbench verify' says more"
+                f"{passes.shape[1]} per-image outcomes do not give; 'qbench verify' says more"
             )
         if record.task.kind == "challenge":
             # Of an image that was not sent, another pass over its clean version says nothing.

@@ -93,5 +93,7 @@ def test_a_tie_of_all_scores_is_finite(classes):
 
 
 def test_an_unknown_loss_is_refused():
-    with pytest.raises(ValueError, match="loss must be one of ce, margin, dlr, got 'mse'"):
+    with pytest.raises(
+        ValueError, match="loss must be one of ce, rescaled-ce, margin, dlr, got 'mse'"
+    ):
         named("mse")

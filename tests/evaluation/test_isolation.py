@@ -67,6 +67,20 @@ def test_code_that_never_ends_is_stopped(never_ends):
         pass  # the clock is off afterwards
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_code_is_stopped_where_a_finaliser_swallowed_the_exception():
+    class Slow:
+        def __del__(self):
+            time.sleep(0.5)
+
+    def work():
+        Slow()  # time is up while its finaliser runs, from where no exception comes out
+        spin()
+
+    with pytest.raises(TimeoutExceededError), time_limit(0.2):
+        work()
+
+
 def test_code_in_another_thread_is_stopped_too():
     caught = []
 

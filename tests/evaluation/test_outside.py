@@ -13,7 +13,7 @@ import torch
 
 import qbench
 from qbench.errors import VerificationError
-from qbench.evaluation import outside, scoring
+from qbench.evaluation import answering, outside, scoring
 from qbench.evaluation.isolation import TimeoutExceededError, time_limit
 from qbench.evaluation.outside import SavedModel
 from qbench.registry import PluginFile, load_registry
@@ -119,7 +119,7 @@ def test_no_hook_of_the_plugin_is_called(odd, x):
 def test_what_is_replaced_here_changes_nothing_there(odd, x, monkeypatch):
     expected = odd("looks").predictions(x, seed=0)
     monkeypatch.setattr(scoring, "predict", lambda *_: torch.full((6, 2), 7.0))
-    monkeypatch.setattr(outside, "predict", lambda *_: torch.full((6, 2), 7.0))
+    monkeypatch.setattr(answering, "predict", lambda *_: torch.full((6, 2), 7.0))
     assert torch.equal(odd("looks").predictions(x, seed=0), expected)
 
 

@@ -37,7 +37,10 @@ def test_a_run_on_a_device_gives_records_with_its_jobs(ibm: FakeIbm, hardware, s
     # Without noise all of the signal is left, and nothing is read wrong.
     assert report["signal"]["raw"]["scale"] == pytest.approx(1, abs=0.1)
     assert report["readout_error"] == 0
-    assert report["rows"][0]["raw clean"] == report["rows"][0]["ideal clean"]
+    # 200 shots may decide one of the four images otherwise.
+    assert report["rows"][0]["raw clean"] == pytest.approx(
+        report["rows"][0]["ideal clean"], abs=0.25
+    )
     found = [record for record in RunStore(Path("run")).records() if record.device]
     assert len(found) == 2
     for record in found:
