@@ -8,10 +8,10 @@ run: .venv/installed
 	$(BIN)/qbench run --models all --attacks pgd
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -6,11 +6,11 @@ function of ours by its own: then every other model's numbers are wrong, or its 
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from operator import is_
+from types import ModuleType
 from typing import Any
 
 _OURS = "qbench"
@@ -33,11 +33,11 @@ class ProcessState:
 
     Args:
         settings: Values by name; empty before torch is imported.
-        code: Functions and classes by module or class, and name.
+        code: What every module and class holds, by its name.
     """
 
     settings: dict[str, Any]
-    code: dict[tuple[str, str], tuple[object, Any]]
+    code: dict[str, tuple[Any, dict[str, Any]]]
 
     @classmethod
     def now(cls) -> ProcessState:
@@ -53,10 +53,14 @@ class ProcessState:
                 one.put(before)
                 settings.append(one.name)
         code = []
-        for (owner, name), (target, value) in self.code.items():
-            if vars(target).get(name) is not value:
-                setattr(target, name, value)
-                code.append(f"{owner}.{name}")
+        for owner, (target, before) in self.code.items():
+            held = _plain(target)
+            if len(held) >= len(before) and all(map(is_, held.values(), before.values())):
+                continue  # nothing was replaced; what was added comes last
+            for name, value in before.items():
+                if _is_code(value) and held.get(name) is not value:
+                    setattr(target, name, value)
+                    code.append(f"{owner}.{name}")
         return settings, code
 
 
@@ -82,21 +86,22 @@ def _settings() -> list[Setting]:
     ]
 
 
-def _code() -> dict[tuple[str, str], tuple[object, Any]]:
-    found: dict[tuple[str, str], tuple[object, Any]] = {}
+def _code() -> dict[str, tuple[Any, dict[str, Any]]]:
+    found: dict[str, tuple[Any, dict[str, Any]]] = {}
     for name, module in sys.modules.copy().items():
         ours = name.startswith(_OURS)  # and first-party plugins, whose names begin alike
         if not isinstance(module, ModuleType) or not (ours or name in _OTHERS):
             continue
-        for attribute, value in _plain(module).items():
-            if not callable(value):
-                continue
-            found[name, attribute] = (module, value)
-            if ours and inspect.isclass(value) and value.__module__ == name:
-                for method, function in _plain(value).items():
-                    if isinstance(function, (FunctionType, property, classmethod)):
-                        found[f"{name}.{attribute}", method] = (value, function)
+        held = _plain(module)
+        found[name] = (module, held)
+        for attribute, value in held.items() if ours else ():
+            if isinstance(value, type) and value.__module__ == name:
+                found[f"{name}.{attribute}"] = (value, _plain(value))
     return found
+
+
+def _is_code(value: object) -> bool:
+    return callable(value) or isinstance(value, (property, classmethod, staticmethod))
 
 
 def _plain(target: object) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import resource
 import subprocess
@@ -12,6 +14,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 import torch
+
+from qbench.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,8 +46,29 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def qbench_cli(tmp_path: Path) -> Cli:
-    """Run the real command in an empty folder."""
+def qbench_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a command in an empty folder, within this process: a new one imports torch first."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        stdout, stderr = io.StringIO(), io.StringIO()
+        with (
+            monkeypatch.context() as patched,
+            contextlib.redirect_stdout(stdout),
+            contextlib.redirect_stderr(stderr),
+        ):
+            patched.chdir(tmp_path)
+            patched.setattr(sys, "argv", ["qbench", *arguments])
+            with pytest.raises(SystemExit) as left:
+                main()
+        written = stdout.getvalue(), stderr.getvalue()
+        return subprocess.CompletedProcess(arguments, int(left.value.code or 0), *written)
+
+    return call
+
+
+@pytest.fixture
+def qbench_process(tmp_path: Path) -> Cli:
+    """Run the command in a process of its own, which may write files of limited size."""
 
     def call(*arguments: str, file_size: int = -1) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

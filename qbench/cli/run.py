@@ -53,6 +53,11 @@ if TYPE_CHECKING:
 @limit_option
 @out_option
 @archive_option
+@click.option(
+    "--no-certify",
+    is_flag=True,
+    help="Leave out the certificates of single images, which come last and take longest.",
+)
 @time_limit_option
 @retrain_option
 @dry_run_option
@@ -73,6 +78,7 @@ def run(
     limit: int | None,
     out: Path | None,
     archive: Path | None,
+    no_certify: bool,
     time_limit: float,
     retrain: bool,
     dry_run: bool,
@@ -83,8 +89,9 @@ def run(
 ) -> None:
     """Attack models and write a leaderboard.
 
-    Every model and seed is attacked at every budget, its adversarial images are tried on every
-    other model, and what can be proved of it is computed ('qbench certify' does that alone).
+    Every model and seed is attacked at every budget, and its adversarial images are tried on every
+    other model: that gives a first table. Then what can be proved of every image is computed
+    ('qbench certify' does that alone), which gives each accuracy under attack a bound from below.
     A certificate that an attack contradicts fails the run. Results are kept in the output
     folder: a run that is interrupted or killed goes on where it was, with the same command, and
     another run in the same folder adds its models to the leaderboard.
@@ -92,6 +99,7 @@ def run(
     \b
     Examples:
       qbench run --models all --attacks pgd
+      qbench run --models all --attacks pgd --no-certify
       qbench run --models 'reup*,convnet' --seeds 0 --limit 20
       qbench run --models all --attacks pgd,fgsm --eps 0.1 --dry-run
       qbench run --models reup --attacks pgd,pgd:steps=200:restarts=5
@@ -114,6 +122,7 @@ def run(
         seeds=seeds,
         eps=eps,
         limit=limit,
+        norms=() if no_certify else None,
         time_limit_s=time_limit,
         retrain=retrain,
         plugins=plugins,

@@ -11,16 +11,22 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from qbench.errors import QbenchError
 from qbench.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from qbench.evaluation.executors import Executor
     from qbench.evaluation.planner import RunSelection
     from qbench.evaluation.task import Task
     from qbench.records.record import Record
     from qbench.records.results import Results
+    from qbench.records.soundness import Violation
     from qbench.records.store import RunStore
+
+
+_CONFIRMING = ("fresh", "radii")  # kinds of tasks that take long and lower no accuracy under attack
 
 
 def carry_out(
@@ -43,6 +49,12 @@ def carry_out(
         dry_run: Print the plan and do nothing.
         as_json: Print JSON.
     """
+    from qbench.evaluation import workers
+
+    if executor == "local" and not dry_run:
+        workers.prepare()
+
+    from qbench.evaluation.executors import open_executor
     from qbench.evaluation.planner import make_plan
     from qbench.records.store import RunStore
 
@@ -57,8 +69,30 @@ def carry_out(
         if adopted is not None:
             store.adopt(adopted)
         store.note_command(typed())
-        records = _run(tasks, store, executor, jobs)
-    report(store, records, selection, as_json=as_json)
+        what = f"{jobs} at a time" if executor == "local" else f"on {executor}"
+        click.echo(f"{len(tasks)} tasks, {what}, results in {store.root}", err=True)
+        records: dict[str, Record] = {}
+        with open_executor(executor, jobs) as pool:
+            phases = _phases(tasks)
+            for title, part in phases:
+                found = _run(title, part, store, pool, jobs)
+                records |= {record.id: record for record in found}
+                if part is not phases[-1][1] and not as_json:
+                    _preview(store, list(records.values()), selection)
+    report(store, list(records.values()), selection, as_json=as_json)
+
+
+def _phases(tasks: Sequence[Task]) -> list[tuple[str, list[Task]]]:
+    """What a first table needs, and then what confirms it: new images, and certificates."""
+    later = [task for task in tasks if task.identity.kind in _CONFIRMING]
+    if not later or not any(task.identity.kind == "attack" for task in tasks):
+        return [("running", list(tasks))]
+    first = [task for task in tasks if task.identity.kind not in _CONFIRMING]
+    needed = {need for task in later for need in task.needs}
+    return [
+        ("running", first),
+        ("confirming", [*(task for task in first if task.identity.id in needed), *later]),
+    ]
 
 
 def folder(selection: RunSelection) -> str:
@@ -86,26 +120,49 @@ def _board(archive: Path, protocol: str) -> Results | None:
     return None
 
 
-def _run(tasks: Sequence[Task], store: RunStore, executor: str, jobs: int) -> list[Record]:
+def _run(
+    title: str, tasks: Sequence[Task], store: RunStore, pool: Executor, jobs: int
+) -> list[Record]:
     """Run what has no valid result yet, with a progress bar; the records of all tasks."""
-    from qbench.cli.progress import progress
-    from qbench.evaluation.executors import open_executor
+    from qbench.cli.progress import Forecast, forecast_progress
     from qbench.evaluation.scheduler import Scheduler
 
-    what = f"{jobs} at a time" if executor == "local" else f"on {executor}"
-    click.echo(f"{len(tasks)} tasks, {what}, results in {store.root}", err=True)
-    weights = {task.identity.id: _weight(task) for task in tasks}
-    with progress("running", total=sum(weights.values())) as advance:
+    work = {task.identity.id: (_like(task), _guess(task)) for task in tasks}
+    with forecast_progress(title, Forecast(work.values(), jobs)) as advance:
 
-        def done(task: Task, _record: Record) -> None:
-            advance(weights[task.identity.id], task.title)
+        def done(task: Task, record: Record) -> None:
+            advance(*work[task.identity.id], record.cost.wall_s, task.title)
 
         try:
-            with open_executor(executor, jobs) as pool:
-                return Scheduler(tasks, store, pool, done).run()
+            return Scheduler(tasks, store, pool, done).run()
         except KeyboardInterrupt:
             click.echo("interrupted: the same command goes on from here", err=True)
             raise
+
+
+def _preview(store: RunStore, records: Sequence[Record], selection: RunSelection) -> None:
+    """The leaderboard before it is confirmed, for those who do not want to wait."""
+    from qbench.protocols import load_protocol
+    from qbench.report import summary_table
+
+    try:
+        results, _, _ = _sound(store, records)
+    except QbenchError:
+        return  # of a damaged record that is to be made again
+    protocol = load_protocol(selection.protocol, selection.plugins)
+    table = summary_table(results, protocol=protocol)
+    click.echo(f"{table}\n\nnew images and certificates follow\n")
+
+
+def _sound(store: RunStore, records: Sequence[Record]) -> tuple[Results, list[Violation], int]:
+    """The results of a folder's board without certificates that attacks contradict."""
+    from qbench.records import soundness
+    from qbench.records.results import of_board
+
+    # A folder may hold results on other data, as before a data set was changed: another board.
+    results = of_board(store.results(), records[-1].task)
+    violations, compared = soundness.check(results)
+    return soundness.without(results, violations), violations, compared
 
 
 def report(
@@ -117,17 +174,14 @@ def report(
     """
     from qbench.files import own_folder
     from qbench.protocols import load_protocol
-    from qbench.records import soundness
-    from qbench.records.results import of_board
     from qbench.report import build, known_dataset, summary_table
 
-    # A folder may hold results on other data, as before a data set was changed: another board.
-    results = of_board(store.results(), records[-1].task)
-    violations, compared = soundness.check(results)
-    results = soundness.without(results, violations)
+    results, violations, compared = _sound(store, records)
     protocol = load_protocol(selection.protocol, selection.plugins)
-    dataset = known_dataset(results, selection.plugins)
+    if not as_json:  # pictures take longer
+        click.echo(summary_table(results, protocol=protocol))
     page = own_folder(store.root / "leaderboard")
+    dataset = known_dataset(results, selection.plugins)
     written = build(results, page, dataset=dataset, protocol=protocol)
     if as_json:
         summary = {
@@ -139,7 +193,6 @@ def report(
         }
         click.echo(json.dumps(summary, indent=1, ensure_ascii=False))
     else:
-        click.echo(summary_table(results, protocol=protocol))
         click.echo(f"\nleaderboard and pictures: {page / 'README.md'}")
     failed = [record for record in records if record.status == "failed"]
     for record in failed:
@@ -187,12 +240,22 @@ def print_plan(tasks: Sequence[Task], store: RunStore, as_json: bool) -> None:
     click.echo(tabulate(rows, headers="keys", intfmt=","))
 
 
-def _weight(task: Task) -> float:
-    """How long a task takes, roughly, in passes of one image: only the progress bar sees it."""
+def _like(task: Task) -> tuple[str, ...]:
+    """Which tasks take about as long: of the same kind, method and structure of the model."""
+    from qbench.evaluation.task import TaskContext
+
+    about = task.identity
+    method = getattr(about, "attack", None) or getattr(about, "certifier", None)
+    name = "" if method is None else method.name
+    return about.kind, name, TaskContext(task).provided.spec.structure
+
+
+def _guess(task: Task) -> float:
+    """How many seconds a task takes, roughly: until there are tasks like it to judge by."""
     from qbench.evaluation.task import TaskContext
 
     context = TaskContext(task)
     forward, gradient = task.passes(context)
     quantum = context.provided.spec.family == "quantum"
-    certified = 20_000 if task.identity.kind == "radii" else 0
-    return 100 + certified + (forward + 2 * gradient) * (1 if quantum else 0.05)
+    certified = 1.0 if task.identity.kind == "radii" else 0
+    return 0.05 + certified + 1e-5 * (forward + 2 * gradient) * (1 if quantum else 0.05)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import gc
 import json
 import os
 import select
@@ -21,8 +22,8 @@ from torch import Tensor, nn
 
 from qbench.errors import VerificationError
 from qbench.evaluation.crafting import checked_scores, frozen
-from qbench.evaluation.isolation import isolated
-from qbench.evaluation.scoring import predict
+from qbench.evaluation.isolation import begin
+from qbench.evaluation.scoring import predict_parts
 from qbench.registry import PluginFile, import_file
 from qbench.specs import ModelSpec
 from qbench.text import one_line
@@ -88,7 +89,9 @@ def _warm(ask: int, answer: int) -> None:
         if not ready:
             with contextlib.suppress(Exception, SystemExit):
                 _import(asked["plugin"])
-                _make(asked)(torch.full((1, asked["images"][1][1]), 0.5))
+                _call_once(_make(asked), asked["images"])
+            gc.collect()
+            gc.freeze()  # a collection in a child would copy every page that holds an object
             ready = True
         read, write = os.pipe()
         child = os.fork()
@@ -108,6 +111,12 @@ def _warm(ask: int, answer: int) -> None:
         os.waitpid(child, 0)
         for frame in reply:
             send(answer, frame)
+
+
+def _call_once(model: nn.Module, about: list[Any]) -> None:
+    x = torch.full((1, about[1][1]), 0.5, requires_grad=True)
+    scores = model(x.clone())
+    torch.autograd.grad(scores, x, torch.ones_like(scores))  # imports what `_pull` needs
 
 
 def _import(plugin: dict[str, Any] | None) -> None:
@@ -131,23 +140,20 @@ def _make(asked: dict[str, Any]) -> nn.Module:
 
 def _answer(asked: dict[str, Any], weights: bytes, tensors: list[bytes]) -> list[bytes]:
     try:
-        with isolated(asked["seed"]):
-            model = _make(asked)
-            state, _ = unpack(weights, asked["name"])
-            load_into(model, state.weights, asked["name"])
-            model.eval()
-            images = _tensor(tensors[0], asked["images"])
-            parts = torch.split(images, 1 if asked["singly"] else len(images))
-            if asked["upstream"] is None:
-                passes = [
-                    torch.cat([predict(model, part) for part in parts])
-                    for _ in range(asked["repeats"])
-                ]
-            else:
-                upstream = torch.split(_tensor(tensors[1], asked["upstream"]), 1)
-                pulled = [_pull(model, x, by) for x, by in zip(parts, upstream, strict=True)]
-                passes = [torch.cat(pulled)]
-            values = torch.stack(passes).double().contiguous().numpy()
+        begin(asked["seed"])
+        model = _make(asked)
+        state, _ = unpack(weights, asked["name"])
+        load_into(model, state.weights, asked["name"])
+        model.eval()
+        images = _tensor(tensors[0], asked["images"])
+        parts = torch.split(images, 1 if asked["singly"] else len(images))
+        repeats = range(asked["repeats"])
+        passes = [predict_parts(model, parts) for _ in repeats]
+        if asked["upstream"] is not None:  # after the scores, which are asked without gradients
+            upstream = torch.split(_tensor(tensors[1], asked["upstream"]), 1)
+            pulled = [_pull(model, x, by) for x, by in zip(parts, upstream, strict=True)]
+            passes = [torch.cat([scores, torch.cat(pulled)], 1) for scores in passes]
+        values = torch.stack(passes).double().contiguous().numpy()
         return [json.dumps({"width": values.shape[2]}).encode(), values.tobytes()]
     except (Exception, SystemExit) as error:
         name = "" if isinstance(error, VerificationError) else f"{type(error).__name__}: "

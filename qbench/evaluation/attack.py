@@ -111,23 +111,25 @@ def asked_again(saved: SavedModel, samples: Sequence[Sample]) -> dict[str, float
     """
     if not samples:
         return {}
-    x = torch.stack([sample.x for sample in samples])
-    told = torch.stack([sample.scores for sample in samples]).double()
-    again = saved.predictions(x, seed=len(samples))[0]
-    slack = SAME * max(float(again.abs().max()), 1e-30)
-    differ = ~((told - again).abs().amax(1) <= slack)
-    found = {"contradicted": float(differ.double().mean())}
+    asked = [s for s in samples if s.upstream is None or s.gradient is None]
     pulled = [s for s in samples if s.upstream is not None and s.gradient is not None]
+    found, seed = {}, len(samples)
+    told, again = [s.scores for s in (*asked, *pulled)], []
+    if asked:
+        again.append(saved.predictions(torch.stack([s.x for s in asked]), seed=seed)[0])
     if pulled:
-        x = torch.stack([sample.x for sample in pulled])
+        x = torch.stack([s.x for s in pulled])
         upstream = torch.stack([s.upstream for s in pulled if s.upstream is not None])
-        told = torch.stack([s.gradient for s in pulled if s.gradient is not None]).double()
-        again = saved.gradients(x, upstream, seed=len(samples))
+        scores, gradients = saved.differentiated(x, upstream, seed=seed)
+        again.append(scores)
+        given = torch.stack([s.gradient for s in pulled if s.gradient is not None]).double()
         # The sum of both lengths bounds the distance: 1 says that they have nothing in common.
-        apart = (told - again).abs().sum(1) / (told.abs().sum(1) + again.abs().sum(1))
-        wrong = ~(apart.nan_to_num(0.0) <= APART) | ~told.isfinite().all(1)
+        apart = (given - gradients).abs().sum(1) / (given.abs().sum(1) + gradients.abs().sum(1))
+        wrong = ~(apart.nan_to_num(0.0) <= APART) | ~given.isfinite().all(1)
         found["wrong_gradients"] = float(wrong.double().mean())
-    return found
+    slack = SAME * max(float(torch.cat(again).abs().max()), 1e-30)
+    differ = ~((torch.stack(told).double() - torch.cat(again)).abs().amax(1) <= slack)
+    return {"contradicted": float(differ.double().mean()), **found}
 
 
 def accuracies(scored: scoring.Scored) -> AccuracyMetrics:

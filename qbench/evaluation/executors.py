@@ -12,14 +12,14 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import CancelledError, Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from qbench.errors import UnknownNameError, UsageError
-from qbench.evaluation import outside
+from qbench.evaluation import outside, workers
 from qbench.evaluation.provenance import packages
 
 T = TypeVar("T")
@@ -93,8 +93,12 @@ class _Processes:
         self._pool = self._new()
 
     def _new(self) -> ProcessPoolExecutor:
-        context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._jobs, mp_context=context, initializer=_start_worker)
+        return ProcessPoolExecutor(
+            self._jobs,
+            mp_context=workers.context(),
+            initializer=_start_worker,
+            initargs=(dict(os.environ),),
+        )
 
     def submit(self, fn: Callable[..., T], /, *args: Any) -> Future[T]:
         """Run `fn` in one of the processes."""
@@ -117,7 +121,8 @@ class _Processes:
             process.terminate()
 
 
-def _start_worker() -> None:
+def _start_worker(environment: Mapping[str, str]) -> None:
+    os.environ.update(environment)  # what it was forked from may be older than a setting
     outside.start_by_forking()  # before a task brings plugins
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_exit_with_parent, daemon=True).start()

@@ -23,22 +23,26 @@ class TimeoutExceededError(Exception):
         super().__init__("took longer than its time limit (--time-limit)")
 
 
-@contextmanager
-def isolated(seed: int) -> Iterator[None]:
-    """Known global state for the time of the block, and afterwards the one from before.
-
-    Within it, torch computes on one thread in float32 with gradients, and the generators of torch,
-    numpy and Python start from `seed`: what a plugin sets at import, or another task left, changes
-    no number. Functions that are replaced within it are put back too (`process_state`).
-    """
-    before = ProcessState.now()
-    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+def begin(seed: int) -> None:
+    """Known global state: torch in float32 on one thread with gradients, and seeded generators."""
     torch.set_default_dtype(torch.float32)
     torch.set_grad_enabled(True)
     torch.set_num_threads(1)
     torch.manual_seed(seed % 2**63)
     np.random.seed(seed % 2**32)
     random.seed(seed)
+
+
+@contextmanager
+def isolated(seed: int) -> Iterator[None]:
+    """Known global state (`begin`) for the time of the block, and afterwards the one from before.
+
+    What a plugin sets at import, or another task left, changes no number. Functions that are
+    replaced within it are put back too (`process_state`).
+    """
+    before = ProcessState.now()
+    states = torch.get_rng_state(), np.random.get_state(), random.getstate()
+    begin(seed)
     try:
         yield
     finally:

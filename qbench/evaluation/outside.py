@@ -79,18 +79,26 @@ class SavedModel:
         restored[:, order] = scores
         return restored
 
-    def gradients(self, images: Tensor, upstream: Tensor, *, seed: int) -> Tensor:
-        """Gradients (n, features) of Σ upstream · scores by the images, one image at a time.
+    def differentiated(
+        self, images: Tensor, upstream: Tensor, *, seed: int
+    ) -> tuple[Tensor, Tensor]:
+        """Scores (n, classes), and gradients (n, features) of Σ upstream · scores by the images.
+
+        The scores are those of `predictions`, asked without gradients.
 
         Args:
-            images: (n, features).
+            images: (n, features), asked one at a time.
             upstream: (n, classes).
             seed: Of the model's own randomness.
 
         Raises:
             VerificationError: As `predictions`, or the scores have no gradient.
         """
-        return self._ask(images.detach().contiguous(), upstream.detach().contiguous(), seed)[0]
+        found = self._ask(images.detach().contiguous(), upstream.detach().contiguous(), seed)[0]
+        classes = found.shape[1] - images.shape[1]
+        if classes != upstream.shape[1]:
+            raise VerificationError(f"{classes} scores came back where there were others before")
+        return found[:, :classes], found[:, classes:]
 
     def _ask(
         self,

@@ -40,7 +40,7 @@ class RunSelection:
         attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`; empty for none.
         certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
             model: that is asked for by name. Empty for none.
-        norms: Norms of the certificates of single images; the protocol's when None.
+        norms: Norms of the certificates of single images; the protocol's when None, empty for none.
         engine, shots: Where the circuits of quantum models run when they are attacked, and how
             often each is run; their own engine, exactly, when None.
         attacked: Whether attacks see that engine, or the ideal simulator.
@@ -119,7 +119,7 @@ class _Planner:
         self.dataset = load_data(selection.dataset or chosen.dataset, selection.plugins)
         images = chosen.images(self.dataset, selection.limit)
         self.data = self._data(chosen.split, len(images.y))
-        self.norms = _distinct(selection.norms or (self.protocol.norm,))
+        self.norms = (self.protocol.norm,) if selection.norms is None else selection.norms
         self.certifiers = (
             self.registry.select("certifier", selection.certifiers) if selection.certifiers else []
         )

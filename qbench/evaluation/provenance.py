@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 from dataclasses import asdict
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
@@ -73,13 +74,16 @@ def environment_of(named: Any, registry: Registry) -> dict[str, str]:
 
 def packages(*, engines: bool = False) -> dict[str, str]:
     """Versions of the packages that matter to a result, with those of other engines or without."""
-    versions = {"python": platform.python_version()}
-    for package in (*_PACKAGES, *(_ENGINES if engines else ())):
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
+    names = (*_PACKAGES, *(_ENGINES if engines else ()))
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+@lru_cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def parameters_of(model: nn.Module) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -112,8 +113,13 @@ def predict(model: nn.Module, x: Tensor) -> Tensor:
     Raises:
         VerificationError: The scores are not finite or not (n, classes).
     """
-    with frozen(model), torch.no_grad():
-        scores = checked_scores(model(x.clone()), len(x))  # a model may change its input
+    return predict_parts(model, (x,))
+
+
+def predict_parts(model: nn.Module, parts: Sequence[Tensor]) -> Tensor:
+    """Scores (n, classes) of batches one after the other, as `predict`."""
+    with frozen(model), torch.no_grad():  # a model may change its input
+        scores = torch.cat([checked_scores(model(x.clone()), len(x)) for x in parts])
     bad = (~torch.isfinite(scores).all(1)).nonzero()[:, 0]
     if len(bad):
         which = f"image {int(bad[0])} ({len(bad)} in all)"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
+
+_Z95 = statistics.NormalDist().inv_cdf(0.975)
 
 
 def wilson_interval(successes: float, n: int) -> tuple[float, float]:
@@ -26,12 +29,12 @@ def wilson_interval(successes: float, n: int) -> tuple[float, float]:
     Source: E. B. Wilson, Probable inference, the law of succession, and statistical inference,
     JASA 22 (1927).
     """
-    from scipy.stats import binomtest  # slow to import
-
     if n < 1 or not 0 <= successes <= n:
         raise ValueError(f"no interval for {successes} successes of {n}")
-    ends = binomtest(round(successes), n).proportion_ci(method="wilson")
-    return float(ends.low), float(ends.high)
+    k, square = round(successes), _Z95**2
+    middle = (k + square / 2) / (n + square)
+    half = _Z95 * math.sqrt(k * (n - k) / n + square / 4) / (n + square)
+    return middle - half if k else 0.0, middle + half if k < n else 1.0
 
 
 def mean_std(values: Iterable[float]) -> tuple[float, float | None]:

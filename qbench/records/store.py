@@ -231,7 +231,8 @@ class RunStore:
     def _connect(self, *, readonly: bool = False) -> sqlite3.Connection:
         mode = "ro" if readonly else "rwc"
         uri = f"{self.path.resolve().as_uri()}?mode={mode}"
-        connection = sqlite3.connect(uri, uri=True, timeout=60)
+        # A store that is collected in another thread is closed there.
+        connection = sqlite3.connect(uri, uri=True, timeout=60, check_same_thread=False)
         # The file may be a stranger's: no code of its schema runs, and no value is endless.
         connection.execute("PRAGMA trusted_schema = OFF")
         connection.execute("PRAGMA cell_size_check = ON")

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import IO
 
 import pytest
 from small_runs import run
@@ -62,6 +63,11 @@ def dask(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def drain(stream: IO[str]) -> None:
+    with stream:
+        stream.read()
+
+
 def wait_for(process: subprocess.Popen[str], pattern: str) -> str:
     """Read what a process says until a line matches; keep reading so that it never blocks."""
     assert process.stderr is not None
@@ -69,7 +75,7 @@ def wait_for(process: subprocess.Popen[str], pattern: str) -> str:
     while time.monotonic() < until:
         line = process.stderr.readline()
         if match := re.search(pattern, line):
-            threading.Thread(target=process.stderr.read, daemon=True).start()
+            threading.Thread(target=drain, args=(process.stderr,), daemon=True).start()
             return match[1]
     raise AssertionError(f"no line matched {pattern}")
 

@@ -99,8 +99,9 @@ def test_gradients_are_the_saved_models(x):
     upstream = torch.rand(6, 4, generator=torch.Generator().manual_seed(1))
     leaf = x.clone().requires_grad_()
     (qbench.load_model("fourier")(leaf) * upstream).sum().backward()
-    found = saved.gradients(x, upstream, seed=0)
+    scores, found = saved.differentiated(x, upstream, seed=0)
     torch.testing.assert_close(found.float(), leaf.grad, rtol=1e-4, atol=1e-5)
+    assert torch.equal(scores, saved.predictions(x, seed=0)[0])
 
 
 def test_a_model_was_never_asked_before(odd, x):
@@ -119,7 +120,7 @@ def test_no_hook_of_the_plugin_is_called(odd, x):
 def test_what_is_replaced_here_changes_nothing_there(odd, x, monkeypatch):
     expected = odd("looks").predictions(x, seed=0)
     monkeypatch.setattr(scoring, "predict", lambda *_: torch.full((6, 2), 7.0))
-    monkeypatch.setattr(answering, "predict", lambda *_: torch.full((6, 2), 7.0))
+    monkeypatch.setattr(answering, "predict_parts", lambda *_: torch.full((6, 2), 7.0))
     assert torch.equal(odd("looks").predictions(x, seed=0), expected)
 
 

@@ -34,11 +34,12 @@ def page(results: Results, out: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def set_version(monkeypatch):
+    plain = provenance._version
+
     def now(version: str) -> None:
-        plain = provenance.version
         monkeypatch.setattr(
             provenance,
-            "version",
+            "_version",
             lambda name: version if name == "qbench-robustness" else plain(name),
         )
 

@@ -6,6 +6,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from qbench.records.statistics import holm, mean_std, wilson_interval
 
@@ -24,6 +25,13 @@ from qbench.records.statistics import holm, mean_std, wilson_interval
 )
 def test_wilson_interval(successes: int, n: int, expected: tuple[float, float]) -> None:
     assert wilson_interval(successes, n) == pytest.approx(expected, abs=1e-6)
+
+
+def test_wilson_interval_is_that_of_scipy() -> None:
+    for n in (1, 2, 7, 200, 1000):
+        for k in {0, 1, n // 3, n - 1, n}:
+            ends = binomtest(k, n).proportion_ci(method="wilson")
+            assert wilson_interval(k, n) == pytest.approx((ends.low, ends.high), abs=1e-12)
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
