@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .radii import slack
+from .radii import candidate_radii, largest_rung, slack
 from .region import Region
 
 _BETWEEN = 8  # radii tried from one reported budget to the next
@@ -50,16 +50,6 @@ class MarginQueries:
         return below[index], above[index]
 
 
-def candidate_radii(eps: tuple[float, ...]) -> Tensor:
-    """0, the budgets, and seven radii between each and the one before, ascending."""
-    ladder = [0.0]
-    for budget in eps:
-        start = ladder[-1]
-        ladder += [start + (budget - start) * step / _BETWEEN for step in range(1, _BETWEEN)]
-        ladder.append(budget)
-    return torch.tensor(ladder, dtype=torch.float64)
-
-
 def largest_candidates(
     scores: Tensor, y: Tensor, eps: tuple[float, ...], proves: Callable[[MarginQueries], Tensor]
 ) -> Tensor:
@@ -68,29 +58,24 @@ def largest_candidates(
     Args:
         scores: Of the clean images in float64, (n, classes).
         y: Labels (n,).
-        eps: The budgets that are reported, which are candidate_radii.
+        eps: The budgets that are reported, which are among the candidates.
         proves: From questions to whether each is answered by a proof, (m,). It may leave
             questions about an image open once one of them is.
     """
-    ladder, least = candidate_radii(eps), slack(scores)
+    least = slack(scores)
     others = torch.arange(scores.shape[1] - 1).expand(len(y), -1)
     others = others + (others >= y[:, None])
     margin = scores.gather(1, y[:, None]) - scores.gather(1, others)
-    low = torch.zeros(len(y), dtype=torch.long)
-    high = torch.full_like(low, len(ladder))
-    high[~(margin.amin(1) > least)] = 1
-    while bool((high - low > 1).any()):
-        middle = (low + high) // 2
-        image = (high - low > 1).nonzero()[:, 0]
-        each = image.repeat_interleave(others.shape[1])
+
+    def all_proved(images: Tensor, radius: Tensor) -> Tensor:
+        each = images.repeat_interleave(others.shape[1])
         questions = MarginQueries(
             image=each,
             label=y[each],
-            other=others[image].flatten(),
-            radius=ladder[middle[each]],
+            other=others[images].flatten(),
+            radius=radius.repeat_interleave(others.shape[1]),
             least=least[each],
         )
-        proved = proves(questions).view(len(image), -1).all(1)
-        low[image[proved]] = middle[image[proved]]
-        high[image[~proved]] = middle[image[~proved]]
-    return ladder[low]
+        return proves(questions).view(len(images), -1).all(1)
+
+    return largest_rung(all_proved, candidate_radii(eps, _BETWEEN), margin.amin(1) > least)

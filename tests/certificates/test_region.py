@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from qbench.specs import Perturbations
 from qbench_certificates.margins import pair_bounds, radii
-from qbench_certificates.pairwise import MarginQueries, candidate_radii, largest_candidates
+from qbench_certificates.pairwise import MarginQueries, largest_candidates
+from qbench_certificates.radii import candidate_radii
 from qbench_certificates.region import Region
 
 BUDGETS = (0.1, 0.4)
@@ -76,7 +77,7 @@ def test_the_box_halves_what_a_pixel_at_zero_can_do() -> None:
 
 
 def test_rungs_hold_the_budgets_exactly() -> None:
-    ladder = candidate_radii((0.1, 0.3))
+    ladder = candidate_radii((0.1, 0.3), 8)
     assert ladder[0] == 0
     assert bool((ladder.diff() > 0).all())
     assert {0.1, 0.3} <= set(ladder.tolist())
@@ -93,7 +94,7 @@ def test_the_search_finds_the_largest_rung_of_every_image() -> None:
         return questions.radius <= limits[questions.image, questions.other]
 
     found = largest_candidates(scores, y, (0.1, 0.4), proves)
-    ladder = candidate_radii((0.1, 0.4))
+    ladder = candidate_radii((0.1, 0.4), 8)
     expected = [float(ladder[ladder <= limit].max()) for limit in (0.15, 0.31, 0.0, 0.001)]
     assert found.tolist() == expected
     assert all(bool((q.label == y[q.image]).all() & (q.other != q.label).all()) for q in asked)

@@ -27,6 +27,7 @@ SPECS = (
         structures=("reupload-circuit", "split-reupload-circuit"),
         source="this package; compare Weber et al. 2021, npj Quantum Information 7, 76",
         norms=("linf", "l2"),
+        revision=2,
     ),
     CertifierSpec(
         name="circuit-taylor-1",
@@ -35,6 +36,7 @@ SPECS = (
         structures=("reupload-circuit", "split-reupload-circuit"),
         source="this package",
         norms=("linf", "l2"),
+        revision=2,
     ),
     CertifierSpec(
         name="circuit-taylor-2",
@@ -43,5 +45,6 @@ SPECS = (
         structures=("reupload-circuit", "split-reupload-circuit"),
         source="this package",
         norms=("linf", "l2"),
+        revision=2,
     ),
 )

@@ -10,9 +10,9 @@ from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 from qbench_engines.statevector import StatevectorEngine
 
-from ..radii import largest_radius, slack
-from .gates import read_gates
-from .region import region, total_turn
+from ..radii import slack
+from .gates import ReUploadGates, read_gates
+from .region import Region, proved_radii, region, total_turn
 
 
 def angle_to_break(plus: Tensor, minus: Tensor, margin: Tensor) -> Tensor:
@@ -31,6 +31,25 @@ def angle_to_break(plus: Tensor, minus: Tensor, margin: Tensor) -> Tensor:
     free = (plus.clamp(min=0).sqrt() - minus.clamp(min=0).sqrt()).clamp(min=0) / 2**0.5
     paid = (margin.sqrt() / 2).clamp(max=1)
     return (free.clamp(max=1).asin() - paid.asin()).clamp(min=0)
+
+
+def turns_too_little(gates: ReUploadGates, inside: Region, weights: Tensor, y: Tensor) -> Tensor:
+    """Whether no state within reach of each centre's is misclassified, (n,).
+
+    Args:
+        gates, inside: The circuit and the region.
+        weights: Probabilities of the measured outcomes at the centres, (n, 2^m).
+        y: Labels (n,).
+    """
+    signs = torch.as_tensor(z_signs(len(gates.circuit.measured))).mT  # of Z, (m, 2^m)
+    needed = slack(weights @ signs.mT)
+    turn, safe = total_turn(gates, inside) / 2, torch.full_like(needed, torch.inf)
+    for other in range(len(signs)):
+        difference = signs[y] - signs[other]
+        plus, minus = (weights * (difference > 0)).sum(1), (weights * (difference < 0)).sum(1)
+        angle = angle_to_break(plus, minus, needed)
+        safe = torch.where(y == other, safe, torch.minimum(safe, angle))
+    return turn < safe
 
 
 class CircuitFidelity:
@@ -52,7 +71,7 @@ class CircuitFidelity:
         perturbations: Perturbations,
         generator: torch.Generator,
     ) -> Radii:
-        """Radii up to the largest budget.
+        """The largest candidate radius proved for each image.
 
         Raises:
             Unsupported: The model is not a re-uploading circuit.
@@ -60,23 +79,10 @@ class CircuitFidelity:
         """
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
         gates = gates.seen_by(gates.circuit.measured)
-        signs = torch.as_tensor(z_signs(len(gates.circuit.measured))).mT  # of Z, (m, 2^m)
 
-        def proves(eps: Tensor) -> Tensor:
-            inside = region(x, eps, perturbations)
+        def proves(images: Tensor, eps: Tensor) -> Tensor:
+            inside = region(x[images], eps, perturbations)
             weights = StatevectorEngine().probabilities(gates.circuit, gates.angles(inside.centre))
-            needed = slack(weights @ signs.mT)
-            turn, safe = total_turn(gates, inside) / 2, torch.full_like(eps, torch.inf)
-            for other in range(len(signs)):
-                difference = signs[y] - signs[other]
-                plus, minus = (
-                    (weights * (difference > 0)).sum(1),
-                    (weights * (difference < 0)).sum(1),
-                )
-                angle = angle_to_break(plus, minus, needed)
-                safe = torch.where(y == other, safe, torch.minimum(safe, angle))
-            return turn < safe
+            return turns_too_little(gates, inside, weights, y[images])
 
-        limit = torch.full((len(x),), max(perturbations.eps), dtype=torch.float64)
-        radius = largest_radius(proves, limit)
-        return Radii(torch.where(proves(torch.zeros_like(limit)), radius, 0.0))
+        return Radii(proved_radii(proves, len(x), perturbations.eps))

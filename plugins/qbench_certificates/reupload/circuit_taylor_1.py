@@ -8,11 +8,12 @@ from torch import Tensor, nn
 from qbench.circuits.torch_engine import expectations
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
-from qbench_engines.statevector import StatevectorEngine
+from qbench_engines.statevector import StatevectorEngine, jacobians
 
-from ..radii import largest_radius, slack
+from ..radii import slack
+from .circuit_fidelity import turns_too_little
 from .gates import ReUploadGates, read_gates
-from .region import Region, region
+from .region import Region, proved_radii, region
 
 
 def margin_slopes(gates: ReUploadGates, inside: Region, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -22,15 +23,12 @@ def margin_slopes(gates: ReUploadGates, inside: Region, y: Tensor) -> tuple[Tens
         Margins (n, classes) against every class, infinite against y itself; falls (n, classes);
         scores (n, classes).
     """
-    centre = inside.centre.clone().requires_grad_()
-    with torch.enable_grad():
-        found = StatevectorEngine().probabilities(gates.circuit, gates.angles(centre))
-        scores = expectations(found)
-        rows = [torch.autograd.grad(s, centre, retain_graph=True)[0] for s in scores.sum(0)]
-    jacobian, scores, n = torch.stack(rows, 1), scores.detach(), torch.arange(len(y))
+    scores, by_angle = jacobians(gates.circuit, gates.angles(inside.centre))
+    rows, n = by_angle.flatten(2).flatten(0, 1), torch.arange(len(y))
+    slopes = gates.gather(rows.mT).mT.view(*by_angle.shape[:2], gates.features)
     margins = scores[n, y][:, None] - scores
     margins[n, y] = torch.inf
-    falls = [inside.linear(jacobian[n, y] - row) for row in jacobian.unbind(1)]
+    falls = [inside.linear(slopes[y, n] - slope) for slope in slopes]
     return margins, torch.stack(falls, 1), scores
 
 
@@ -40,6 +38,8 @@ class CircuitTaylor1:
     For generators of norm ½ and an observable of norm 2, the second derivative along δ is at most
     2 S² (a commutator with a generator at most keeps the norm), so the margin is within S² of its
     linear part. In ℓ∞ the expansion is about the centre of what the box leaves of the cube.
+    Gradients are asked for only where the state may turn too far (`turns_too_little`) and the
+    margin exceeds S².
     """
 
     def __call__(
@@ -50,7 +50,7 @@ class CircuitTaylor1:
         perturbations: Perturbations,
         generator: torch.Generator,
     ) -> Radii:
-        """Radii up to the largest budget.
+        """The largest candidate radius proved for each image.
 
         Raises:
             Unsupported: The model is not a re-uploading circuit.
@@ -59,12 +59,18 @@ class CircuitTaylor1:
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
         gates = gates.seen_by(gates.circuit.measured)
 
-        def proves(eps: Tensor) -> Tensor:
-            inside = region(x, eps, perturbations)
-            margins, falls, scores = margin_slopes(gates, inside, y)
-            curve = inside.linear(gates.weights.expand_as(x)).square()
-            return (margins - falls - curve[:, None] > slack(scores)[:, None]).all(1)
+        def proves(images: Tensor, eps: Tensor) -> Tensor:
+            inside, label = region(x[images], eps, perturbations), y[images]
+            weights = StatevectorEngine().probabilities(gates.circuit, gates.angles(inside.centre))
+            proved = turns_too_little(gates, inside, weights, label)
+            curve = inside.linear(gates.weights.expand_as(inside.centre)).square()
+            scores = expectations(weights)
+            rest = scores.scatter(1, label[:, None], -torch.inf).amax(1)
+            least = scores.gather(1, label[:, None])[:, 0] - rest
+            hard = (~proved & (least - curve > slack(scores))).nonzero()[:, 0]
+            margins, falls, scores = margin_slopes(gates, inside[hard], label[hard])
+            left = margins - falls - curve[hard, None]
+            proved[hard] = (left > slack(scores)[:, None]).all(1)
+            return proved
 
-        limit = torch.full((len(x),), max(perturbations.eps), dtype=torch.float64)
-        radius = largest_radius(proves, limit)
-        return Radii(torch.where(proves(torch.zeros_like(limit)), radius, 0.0))
+        return Radii(proved_radii(proves, len(x), perturbations.eps))

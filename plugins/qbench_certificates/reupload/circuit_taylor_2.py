@@ -11,10 +11,9 @@ from qbench.specs import Norm, Perturbations
 from ..radii import slack
 from .circuit_taylor_1 import margin_slopes
 from .curvature import curvature
-from .expansion import Room, moved, observe, remainder
+from .expansion import mean, moved, observe, remainder, rough_remainder
 from .gates import ReUploadGates, read_gates
 from .region import Region, region
-from .tangents import run_layers
 
 _BATCH = 4  # images whose states are held at once
 _PATIENCE = 8  # images that fail in order of difficulty before no more are tried at a budget
@@ -50,19 +49,26 @@ class CircuitTaylor2:
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
         gates = gates.seen_by(gates.circuit.measured)
         budgets = torch.tensor((0.0, *perturbations.eps), dtype=torch.float64)
-        inside = [region(x, eps.expand(len(x)), perturbations) for eps in budgets]
-        margins = [_Margins(gates, one, y) for one in inside]
-        low = torch.stack([one.proved() for one in margins]).cummin(0)[0].sum(0) - 1
-        high = torch.stack([one.open() for one in margins]).cummin(0)[0].sum(0) - 1
-        room = Room.get(gates, _BATCH)
+        low, high, images = torch.full_like(y, -1), torch.full_like(y, -1), torch.arange(len(y))
+        found = []
+        for budget, eps in enumerate(budgets):
+            inside = region(x[images], eps.expand(len(images)), perturbations)
+            margins = _Margins(gates, inside, y[images], images)
+            found.append(margins)
+            proved = margins.proved() & (low[images] == budget - 1)
+            low[images[proved]] = budget
+            images = images[margins.open()]
+            high[images] = budget
         for budget in range(len(budgets) - 1, 0, -1):
-            images = ((low < budget) & (budget <= high)).nonzero()[:, 0]
-            images = images[margins[budget].difficulty()[images].argsort(stable=True)]
+            margins = found[budget]
+            wanted = (low < budget) & (budget <= high)
+            order = margins.difficulty().argsort(stable=True)
+            places = order[wanted[margins.images[order]]]
             failed = 0
-            while len(images) and failed < _PATIENCE:
-                part, images = images[:_BATCH], images[_BATCH:]
-                proved = _proves(margins[budget], part, room)
-                low[part] = torch.where(proved, budget, low[part])
+            while len(places) and failed < _PATIENCE:
+                part, places = places[:_BATCH], places[_BATCH:]
+                proved = _proves(margins, part)
+                low[margins.images[part[proved]]] = budget
                 failed = 0 if bool(proved.any()) else failed + len(part)
         return Radii(budgets[low.clamp(min=0)])
 
@@ -72,10 +78,11 @@ class _Margins:
 
     Args:
         gates, inside, y: The circuit, region and labels.
+        images: Which of all images these are, (n,).
     """
 
-    def __init__(self, gates: ReUploadGates, inside: Region, y: Tensor) -> None:
-        self.gates, self.inside, self.y = gates, inside, y
+    def __init__(self, gates: ReUploadGates, inside: Region, y: Tensor, images: Tensor) -> None:
+        self.gates, self.inside, self.y, self.images = gates, inside, y, images
         margins, falls, scores = margin_slopes(gates, inside, y)
         self.left = margins - falls - slack(scores)[:, None]
         self.turn = inside.linear(gates.weights.expand_as(inside.centre))
@@ -94,22 +101,24 @@ class _Margins:
         return self.difficulty() < _HOPELESS[self.inside.norm]
 
 
-def _proves(margins: _Margins, images: Tensor, room: Room) -> Tensor:
-    gates, inside, y = margins.gates, margins.inside[images], margins.y[images]
-    left = margins.left[images]
-    layers = run_layers(gates, inside.centre)
-    common = moved(gates, layers, inside, room)
-    proved = torch.ones(len(images), dtype=torch.bool)
-    for other in range(left.shape[1]):
-        needed = left[:, other] <= margins.turn[images].square()
-        which = (needed & proved).nonzero()[:, 0]
+def _proves(margins: _Margins, places: Tensor) -> Tensor:
+    """Whether all margins of some images are proved to stay positive, (len(places),)."""
+    gates, inside, y = margins.gates, margins.inside[places], margins.y[places]
+    left, order = margins.left[places].sort(1)
+    curve = margins.turn[places].square()
+    common = moved(gates, inside)
+    proved = torch.ones(len(places), dtype=torch.bool)
+    for least, other in zip(left.mT, order.mT, strict=True):  # the most difficult margins first
+        which = (proved & (least <= curve)).nonzero()[:, 0]
+        size = mean(common, which, y[which], other[which])
+        rough, _ = rough_remainder(common, which, size).bounds()
+        which = which[least[which] <= rough]
         if not len(which):
             continue
-        margin = observe(layers, common, which, y[which], torch.full_like(which, other))
+        margin = observe(gates, common, which, y[which], other[which])
         first, second = remainder(gates, inside, common, margin).bounds()
-        spare = left[which, other] - second
+        spare = least[which] - second
         proved[which] = spare > 0
-        for k in ((spare > 0) & ~(left[which, other] > first)).nonzero()[:, 0].tolist():
-            bent = curvature(gates, inside, common, margin, k)
-            proved[which[k]] = spare[k] > bent
+        for k in ((spare > 0) & ~(least[which] > first)).nonzero()[:, 0].tolist():
+            proved[which[k]] = spare[k] > curvature(gates, inside, common, margin, k)
     return proved

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from .expansion import Moved, Observed
 from .gates import ReUploadGates
 from .region import Region
-from .tangents import rounding
+from .tangents import products_with_tangents, rounding, turn
 
 
 def hessian(gates: ReUploadGates, common: Moved, margin: Observed, k: int) -> Tensor:
@@ -21,13 +20,13 @@ def hessian(gates: ReUploadGates, common: Moved, margin: Observed, k: int) -> Te
 
     and of a rotation h and a feature of earlier layers ⟨v_h|t_k⟩, less what t_k has of this layer.
     """
-    image = int(margin.images[k])
-    tangents, before, after = common.room.tangents[image], common.turned[image], margin.turned[k]
-    both = torch.matmul(after.conj(), before.mT).real
+    image, layers = int(margin.images[k]), common.layers
+    before, angles = layers.turned[image], layers.angles[image]
+    after = turn(margin.back[[k]], angles[None])[0]
+    both = (after @ before.mT).double()
     within = (both.tril() + both.tril(-1).mT) / 2
-    earlier = torch.matmul(after.to(tangents.dtype).conj(), tangents[:-1]).real.double()
-    rows = (earlier + (within - both) @ gates.layers).flatten(0, 1)
-    mixed = gates.gather(rows)
+    rows = products_with_tangents(gates, angles, before, after).double()
+    mixed = gates.gather(gates.add_within(rows, within - both).flatten(0, 1))
     return 4 * (margin.above[k] - margin.below[k]) - 2 * (mixed + mixed.mT)
 
 
@@ -41,7 +40,7 @@ def curvature(
     other by at most ½ S² together, by at most (η + γ (1 + η) + ...) S², with S = Σ_k a_k |δ_k|.
     """
     image = int(margin.images[k])
-    tangent, product = rounding(gates.circuit)
+    tangent, product = rounding(gates)
     turn = inside[[image]].linear(gates.weights[None])[0]
     error = (3 * tangent + 3 * product) * (1 + tangent) ** 2 * turn.square()
     return (inside.quadratic(image, hessian(gates, common, margin, k)) + error) / 2

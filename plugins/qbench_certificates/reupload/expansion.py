@@ -7,34 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from qbench.circuits.circuit import z_signs
+
 from .gates import ReUploadGates, turn_rate
 from .region import Region
 from .remainder import Remainder, Steps
-from .tangents import Layers, backwards, gram, products, rounding, tangents, turned, z_diagonals
+from .tangents import Layers, gram, rounding, run_layers, tangents, turned_products
 
-_PARTS = 8  # of the circuit, between which the tangents of all features are compared
-
-
-@dataclass(frozen=True)
-class Room:
-    """Memory for n images; getting it anew for each takes as long as filling it.
-
-    Args:
-        tangents: Of each image, (n, layers + 1, 2^qubits, features).
-        before, after: For what is `turned`, of states and of χ.
-    """
-
-    tangents: Tensor
-    before: Tensor
-    after: Tensor
-
-    @classmethod
-    def get(cls, gates: ReUploadGates, n: int) -> Room:
-        """Room for the circuit."""
-        layers, qubits, _ = gates.circuit.angles_shape
-        both = torch.empty(2, n, layers, 3 * qubits, 2**qubits, dtype=torch.complex128)
-        tangents = torch.empty(n, layers + 1, 2**qubits, gates.features, dtype=torch.complex64)
-        return cls(tangents, *both)
+_PARTS = 8  # of the circuit, between which in ℓ2 the tangents of all features are compared
 
 
 @dataclass(frozen=True)
@@ -43,15 +23,17 @@ class Moved:
 
     Args:
         prefix, turn, speed: As in `Remainder`.
-        turned: That of the states before every layer.
-        room: Holds the tangents of each image.
+        end: First-order parts of ‖v‖, (n,).
+        layers: The circuit at the images.
+        last: The tangents of each image at the end, (n, 2^(q + 1), features) float32.
     """
 
     prefix: Tensor
+    end: Tensor
     turn: Steps
     speed: Steps
-    turned: Tensor
-    room: Room
+    layers: Layers
+    last: Tensor
 
 
 @dataclass(frozen=True)
@@ -61,65 +43,82 @@ class Observed:
     Args:
         images: Which images.
         mean: ‖χ‖, (n,).
-        turned: That of χ before every layer; the next margin observed takes its room.
+        back: χ before every layer, (n, layers, 2^(q + 1)) float64.
         below, above: For each image the `gram` of the tangents at the end where M is −2, and 2.
     """
 
     images: Tensor
     mean: Tensor
-    turned: Tensor
+    back: Tensor
     below: list[Tensor]
     above: list[Tensor]
 
 
-def moved(gates: ReUploadGates, layers: Layers, inside: Region, room: Room) -> Moved:
-    """The tangents of all images of a region, written to `room`, and their sizes in it."""
-    count, images = gates.circuit.layers, range(len(inside.centre))
-    forwards = turned(layers, layers.states[:, :-1], room.before)
-    own = _steps(gates, products(forwards), inside)
-    for image in images:
-        tangents(gates, layers, forwards, image, room.tangents[image])
-    prefix = torch.full_like(own.largest, torch.inf)
-    for cut in sorted({-(-count * part // _PARTS) for part in range(_PARTS)}):
-        reached = torch.zeros(len(images), dtype=torch.float64)
-        for image in images if cut else ():
-            reached[image] = length(gates, inside, image, gram(room.tangents[image, cut - 1]))
-        for layer in range(count):  # p_layer is as far from p_cut as the steps between add up to
-            between = torch.zeros_like(own.largest)
-            between[:, min(cut, layer) : max(cut, layer)] = 1
-            prefix[:, layer] = torch.minimum(prefix[:, layer], reached + own.total(between))
-    half = torch.full_like(own.largest, 0.5)[..., None]
+def moved(gates: ReUploadGates, inside: Region) -> Moved:
+    """What moves the states of a region's images, and how far in it."""
+    layers, box = run_layers(gates, inside.centre), inside.norm == "linf"
+    found = [
+        tangents(gates, *each, parts=0 if box else _PARTS)
+        for each in zip(layers.angles, layers.turned, inside.width, strict=True)
+    ]
+    half = torch.full_like(inside.width[:, :1, None], 0.5)
     widths = _widths(gates, inside) / 2
-    if inside.norm == "linf":
+    rates, overlap = _by_feature(gates, inside, half), gates.overlap
+    own = _steps(gates, layers.states, layers.angles, inside)
+    if box:
         turn, speed = turn_rate(widths.view(*widths.shape[:2], -1, 3)).sum(2), widths.sum(2)
+        reached = _length(gates, inside, torch.stack([one.reached for one in found]))
+        reached[:, 0] = 0  # exactly: no layer has run
+        way = torch.cat([torch.zeros_like(reached[:, :1]), own.largest.cumsum(1)], 1)
+        reached = (reached[:, None] + (way[:, None] - way[..., None]).abs()).amin(2)
     else:
         turn = speed = torch.linalg.vector_norm(widths, dim=2)
-    rates, overlap = _by_feature(gates, inside, half), gates.overlap
+        reached = _reached(gates, inside, own, [one.grams for one in found])
     return Moved(
-        prefix,
+        reached[:, :-1],
+        reached[:, -1],
         Steps(inside.norm, turn, rates, overlap),
         Steps(inside.norm, speed, rates, overlap),
-        forwards,
-        room,
+        layers,
+        torch.stack([one.last for one in found]),
     )
 
 
-def observe(layers: Layers, common: Moved, images: Tensor, y: Tensor, other: Tensor) -> Observed:
+def observe(
+    gates: ReUploadGates, common: Moved, images: Tensor, y: Tensor, other: Tensor
+) -> Observed:
     """The margins ⟨Z_y⟩ − ⟨Z_other⟩ of some images, y and other like images."""
-    z, mine = z_diagonals(layers.circuit), layers[images]
-    signs = z[y] - z[other]
-    target = mine.states[:, -1] * signs
-    last = [
-        (common.room.tangents[image, -1], m)
-        for image, m in zip(images.tolist(), signs, strict=True)
-    ]
+    circuit, layers = gates.circuit, common.layers
+    z = torch.as_tensor(z_signs(len(circuit.measured))[circuit.outcomes]).mT
+    signs = (z[y] - z[other]).repeat_interleave(2, 1)
+    back = layers.observed[images, y] - layers.observed[images, other]
+    last = [(common.last[k], m) for k, m in zip(images.tolist(), signs, strict=True)]
     return Observed(
         images,
-        torch.linalg.vector_norm(target, dim=1),
-        turned(mine, backwards(mine, target), common.room.after),
+        mean(common, images, y, other),
+        back,
         [gram(columns[m < 0]) for columns, m in last],
         [gram(columns[m > 0]) for columns, m in last],
     )
+
+
+def mean(common: Moved, images: Tensor, y: Tensor, other: Tensor) -> Tensor:
+    """‖χ‖ of the margins ⟨Z_y⟩ − ⟨Z_other⟩ of some images, (len(images),)."""
+    start = common.layers.observed[images, y, 0] - common.layers.observed[images, other, 0]
+    norms: Tensor = torch.linalg.vector_norm(start, dim=1)
+    return norms
+
+
+def rough_remainder(common: Moved, images: Tensor, mean: Tensor) -> Remainder:
+    """Remainders of margins that are not observed, but for ‖χ‖ = `mean` (len(images),).
+
+    Layer k moves χ by at most ‖χ‖ s_k; and ‖M₋v‖ ≤ ‖v‖, ‖Mv‖ ≤ 2‖v‖.
+    """
+    turn, end = common.turn[images], common.end[images]
+    largest, rates = mean[:, None] * turn.largest, mean[:, None, None] * turn.rates
+    backward = Steps(turn.norm, largest, rates, turn.overlap)
+    speed = common.speed[images]
+    return Remainder(common.prefix[images], backward, turn, speed, end, 2 * end, mean)
 
 
 def remainder(gates: ReUploadGates, inside: Region, common: Moved, margin: Observed) -> Remainder:
@@ -130,7 +129,7 @@ def remainder(gates: ReUploadGates, inside: Region, common: Moved, margin: Obser
         full.append(2 * length(gates, inside, image, below + above))
     return Remainder(
         common.prefix[margin.images],
-        _steps(gates, products(margin.turned), inside[margin.images]),
+        _steps(gates, margin.back, common.layers.angles[margin.images], inside[margin.images]),
         common.turn[margin.images],
         common.speed[margin.images],
         torch.stack(low),
@@ -141,10 +140,32 @@ def remainder(gates: ReUploadGates, inside: Region, common: Moved, margin: Obser
 
 def length(gates: ReUploadGates, inside: Region, image: int, found: Tensor) -> Tensor:
     """At least the largest norm of Σ_k δ_k t_k, from the `gram` of some rows of `tangents` t_k."""
-    tangent, product = rounding(gates.circuit)
-    turn = inside[[image]].linear(gates.weights[None])[0] / 2
-    square = inside.quadratic(image, found) + product * ((1 + tangent) * turn).square()
-    return square.sqrt() + tangent * turn
+    square = inside.quadratic(image, found)
+    return _length(gates, inside[[image]], square.view(1, 1))[0, 0]
+
+
+def _length(gates: ReUploadGates, inside: Region, squares: Tensor) -> Tensor:
+    """Norms from their squares (n, m), with what rounding can take from tangents and products."""
+    tangent, product = rounding(gates)
+    turn = inside.linear(gates.weights.expand_as(inside.width))[:, None] / 2
+    paid = product * ((1 + tangent) * turn).square()
+    return (squares.clamp(min=0) + paid).sqrt() + tangent * turn
+
+
+def _reached(gates: ReUploadGates, inside: Region, own: Steps, grams: list[Tensor]) -> Tensor:
+    """First-order parts of P_k and ‖v‖ from `grams` at cuts and steps between, (n, layers + 1)."""
+    count = gates.circuit.layers
+    found = own.largest.new_full((len(own.largest), count + 1), torch.inf)
+    for part in range(_PARTS):
+        cut = -(-count * part // _PARTS)
+        start = torch.stack(
+            [length(gates, inside, k, one[part].double()) for k, one in enumerate(grams)]
+        )
+        for layer in range(count + 1):  # as far from the cut as the steps between add up to
+            between = torch.zeros_like(own.largest)
+            between[:, min(cut, layer) : max(cut, layer)] = 1
+            found[:, layer] = torch.minimum(found[:, layer], start + own.total(between))
+    return found
 
 
 def _widths(gates: ReUploadGates, inside: Region) -> Tensor:
@@ -155,16 +176,21 @@ def _widths(gates: ReUploadGates, inside: Region) -> Tensor:
     return norms * inside.width[:, :1, None]
 
 
-def _steps(gates: ReUploadGates, found: Tensor, inside: Region) -> Steps:
-    """Lengths of Σ_g α_g u_g in each layer for angles α, from the `products` of the u_g."""
-    widths = _widths(gates, inside)
+def _steps(gates: ReUploadGates, vectors: Tensor, angles: Tensor, inside: Region) -> Steps:
+    """Lengths of Σ_g α_g u_g in each layer for angles α, where u_g is what rotations turn."""
+    widths, (_, product) = _widths(gates, inside), rounding(gates)
+    found = turned_products(vectors, angles)
+    lengths = (found.diagonal(dim1=-2, dim2=-1).clamp(min=0) * (1 + 2 * product)).sqrt()
+    sizes = widths * lengths
     if inside.norm == "linf":
-        largest = torch.einsum("nlg,nlgh,nlh->nl", widths, found.abs(), widths).sqrt()
+        square = (widths[..., None, :] @ found.abs() @ widths[..., None])[..., 0, 0]
+        rounded = product * sizes.sum(2).square()
     else:
         scaled = widths[..., None] * found * widths[..., None, :]
-        largest = torch.linalg.eigvalsh(scaled)[..., -1].clamp(min=0).sqrt()
-    lengths = found.diagonal(dim1=-2, dim2=-1).clamp(min=0).sqrt()
-    return Steps(inside.norm, largest, _by_feature(gates, inside, lengths), gates.overlap)
+        square = torch.linalg.eigvalsh(scaled)[..., -1].clamp(min=0)
+        rounded = product * sizes.square().sum(2)
+    by_feature = _by_feature(gates, inside, lengths)
+    return Steps(inside.norm, (square + rounded).sqrt(), by_feature, gates.overlap)
 
 
 def _by_feature(gates: ReUploadGates, inside: Region, lengths: Tensor) -> Tensor:

@@ -6,7 +6,9 @@ import copy
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qbench.circuits.circuit import Circuit
@@ -39,7 +41,7 @@ class ReUploadGates:
         """Length of an input."""
         return self.reading.shape[1]
 
-    @property
+    @cached_property
     def weights(self) -> Tensor:
         """a_k, the sum over rotations of |reading| for feature k, (features,)."""
         return self.reading.abs().sum(0)
@@ -50,10 +52,25 @@ class ReUploadGates:
         return self.reading.view(self.circuit.layers, -1, self.features)
 
     @cached_property
-    def in_layers(self) -> list[tuple[Tensor, Tensor]]:
-        """For each layer the features that it reads, and the reading of these, complex."""
-        read = [(one, one.any(0).nonzero()[:, 0]) for one in self.layers]
-        return [(features, one[:, features].to(torch.complex128)) for one, features in read]
+    def in_layers(self) -> tuple[NDArray[np.int64], ...]:
+        """Where each layer's readings begin (layers + 1), and of each its rotation and feature.
+
+        Rotations are counted within their layer; the readings are those that are not 0, in order.
+        """
+        rotation, feature, _ = self._reads
+        count = 3 * self.circuit.qubits
+        starts = torch.searchsorted(rotation, count * torch.arange(self.circuit.layers + 1))
+        return starts.numpy(), (rotation % count).numpy(), feature.numpy()
+
+    @property
+    def readings(self) -> Tensor:
+        """The readings that are not 0, (readings,), in the order of `in_layers`."""
+        return self._reads[2]
+
+    @cached_property
+    def reads(self) -> int:
+        """How many rotations read a feature at most."""
+        return int((self.reading != 0).sum(0).max())
 
     @cached_property
     def overlap(self) -> float:
@@ -84,6 +101,19 @@ class ReUploadGates:
         rotation, feature, weight = self._reads
         empty = rows.new_zeros(self.features, rows.shape[1])
         return empty.index_add(0, feature, rows[rotation] * weight[:, None])
+
+    def add_within(self, rows: Tensor, matrices: Tensor) -> Tensor:
+        """Adds matrices (layers, m, 3 · qubits) times each layer's reading to rows, in place.
+
+        Args:
+            rows: (layers, m, features), returned.
+            matrices: One for each layer.
+        """
+        rotation, feature, weight = self._reads
+        layer, own = rotation // matrices.shape[2], rotation % matrices.shape[2]
+        terms = matrices.mT[layer, own] * weight[:, None]
+        rows.mT.index_put_((layer, feature), terms, accumulate=True)
+        return rows
 
     def scores(self, x: Tensor) -> Tensor:
         """⟨Z⟩ of the measured wires, (n, m), of inputs x (n, features); differentiable."""

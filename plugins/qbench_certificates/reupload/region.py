@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,10 @@ from torch import Tensor
 
 from qbench.specs import Norm, Perturbations
 
+from ..radii import candidate_radii, largest_rung
 from .gates import ReUploadGates, turn_rate
+
+_BETWEEN = 32  # radii tried from one reported budget to the next
 
 
 @dataclass(frozen=True)
@@ -74,3 +78,17 @@ def total_turn(gates: ReUploadGates, inside: Region) -> Tensor:
         widths = gates.widths(inside.width)
         return turn_rate(widths.view(len(widths), -1, 3)).sum(1)
     return inside.linear(gates.weights.expand_as(inside.width))
+
+
+def proved_radii(
+    proves: Callable[[Tensor, Tensor], Tensor], n: int, eps: tuple[float, ...]
+) -> Tensor:
+    """The largest radius proved for each of n images, among the budgets and many between them.
+
+    Args:
+        proves: As in `largest_rung`; asked first which images are classified correctly.
+        n: Number of images.
+        eps: The budgets that are reported.
+    """
+    correct = proves(torch.arange(n), torch.zeros(n, dtype=torch.float64))
+    return largest_rung(proves, candidate_radii(eps, _BETWEEN), correct)

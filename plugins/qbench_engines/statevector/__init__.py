@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from qbench_engines.statevector.engine import StatevectorEngine, quadratic_forms
+from qbench_engines.statevector.engine import StatevectorEngine, jacobians, quadratic_forms
 
-__all__ = ["StatevectorEngine", "quadratic_forms"]
+__all__ = ["StatevectorEngine", "jacobians", "quadratic_forms"]

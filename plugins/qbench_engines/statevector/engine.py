@@ -88,7 +88,7 @@ def quadratic_forms(circuit: Circuit, angles: Tensor, threads: int | None = None
     Raises:
         UsageError: As in `StatevectorEngine.probabilities`.
     """
-    size, plan = 2**circuit.qubits, _plan(circuit)
+    size, plan = 2**circuit.qubits, make_plan(circuit)
     basis = torch.eye(size, dtype=angles.dtype)
     _check(circuit, angles, basis)
     rows = _rows(circuit, angles)
@@ -104,6 +104,41 @@ def quadratic_forms(circuit: Circuit, angles: Tensor, threads: int | None = None
     unitary = torch.from_numpy(np.ascontiguousarray(columns))
     forms = unitary.T @ (weights * unitary)
     return (forms + forms.mT) / 2
+
+
+def jacobians(
+    circuit: Circuit, angles: Tensor, threads: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """The scores ⟨Z_k⟩ of the measured wires and their derivatives with respect to every angle.
+
+    The circuit runs forward once; its final states are undone once for every score.
+
+    Args:
+        circuit: The circuit, which starts from |0...0⟩.
+        angles: (batch, layers, qubits, 3), radians.
+        threads: As in `StatevectorEngine`.
+
+    Returns:
+        Scores (batch, m) and derivatives (m, batch, layers, qubits, 3), without gradient.
+
+    Raises:
+        UsageError: As in `StatevectorEngine.probabilities`.
+    """
+    _check(circuit, angles, None)
+    plan, rows, threads = (
+        make_plan(circuit),
+        _rows(circuit, angles),
+        threads or torch.get_num_threads(),
+    )
+    nothing = np.empty((0, 2**circuit.qubits), rows.dtype)
+    probabilities, psi = _forward(plan, threads, True, rows, nothing)
+    signs = z_signs(len(circuit.measured)).astype(rows.dtype)
+    found = np.empty((signs.shape[1], *rows.shape), rows.dtype)
+    for column, by_angle in zip(signs.T, found, strict=True):
+        weights = np.ascontiguousarray(np.broadcast_to(column, probabilities.shape))
+        _backward(plan, threads, rows, psi, weights, by_angle, nothing)
+    derivatives = torch.from_numpy(found).view(len(found), -1, *circuit.angles_shape)
+    return torch.from_numpy(probabilities @ signs), derivatives
 
 
 def _check(circuit: Circuit, angles: Tensor, state: Tensor | None) -> None:
@@ -129,7 +164,7 @@ def _check(circuit: Circuit, angles: Tensor, state: Tensor | None) -> None:
 
 
 @dataclass(frozen=True)
-class _Plan:
+class Plan:
     """A circuit as the kernel reads it.
 
     Args:
@@ -144,7 +179,8 @@ class _Plan:
 
 
 @lru_cache(maxsize=64)
-def _plan(circuit: Circuit) -> _Plan:
+def make_plan(circuit: Circuit) -> Plan:
+    """The circuit as the kernel reads it."""
     n = circuit.qubits
     places, bits = np.arange(2**n), 2 ** np.arange(n)
     ones = [places[bits]]
@@ -157,7 +193,7 @@ def _plan(circuit: Circuit) -> _Plan:
         shift -= k
         groups.append((shift, k, at))
         at += 2 * k + 4 * 2**k
-    return _Plan(np.array(ones), np.array(groups), circuit.outcomes)
+    return Plan(np.array(ones), np.array(groups), circuit.outcomes)
 
 
 class _Run(torch.autograd.Function):
@@ -171,7 +207,7 @@ class _Run(torch.autograd.Function):
         amplitudes = np.empty((0, 2**circuit.qubits), rows.dtype)
         if state is not None:
             amplitudes = state.detach().contiguous().numpy()
-        out, psi = _forward(_plan(circuit), threads, keep, rows, amplitudes)
+        out, psi = _forward(make_plan(circuit), threads, keep, rows, amplitudes)
         if keep:
             ctx.circuit, ctx.threads, ctx.psi, ctx.rows = circuit, threads, psi, rows
             ctx.shapes = angles.shape, None if state is None else state.shape
@@ -180,18 +216,12 @@ class _Run(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, cotangent: Tensor) -> tuple[Tensor | None, ...]:
-        plan, rows, psi, batch = _plan(ctx.circuit), ctx.rows, ctx.psi, len(cotangent)
+        plan, rows, psi, batch = make_plan(ctx.circuit), ctx.rows, ctx.psi, len(cotangent)
         weights = cotangent.contiguous().numpy()
         wanted = [batch if needed else 0 for needed in ctx.needs_input_grad[3:]]
         by_angle = np.empty((wanted[0], rows.shape[1]), rows.dtype)
         by_state = np.empty((wanted[1], plan.outcomes.size), rows.dtype)
-
-        def work(first: int, last: int) -> None:
-            mine, gradients = psi[first:last], (by_angle, by_state)
-            layout = plan.ones, plan.groups, plan.outcomes
-            _kernel().backward(rows, *layout, mine, weights, *gradients, first, last)
-
-        _share(work, len(psi), ctx.threads)
+        _backward(plan, ctx.threads, rows, psi, weights, by_angle, by_state)
         gradients = [
             _gradient(*pair) for pair in zip((by_angle, by_state), ctx.shapes, strict=True)
         ]
@@ -216,7 +246,7 @@ def _rows(circuit: Circuit, angles: Tensor) -> NDArray[Any]:
 
 
 def _forward(
-    plan: _Plan, threads: int, keep: bool, angles: NDArray[Any], state: NDArray[Any]
+    plan: Plan, threads: int, keep: bool, angles: NDArray[Any], state: NDArray[Any]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Probabilities (batch, 2^m) and, where `keep`, the final states (blocks, 2^n * 2 * lanes)."""
     batch = len(angles) if len(state) < 2 else len(state)
@@ -232,6 +262,25 @@ def _forward(
 
     _share(work, blocks, threads)
     return out, psi
+
+
+def _backward(
+    plan: Plan,
+    threads: int,
+    angles: NDArray[Any],
+    psi: NDArray[Any],
+    cotangent: NDArray[Any],
+    by_angle: NDArray[Any],
+    by_state: NDArray[Any],
+) -> None:
+    """Undoes final states `psi` of probabilities with a cotangent; fills gradients with rows."""
+
+    def work(first: int, last: int) -> None:
+        layout = plan.ones, plan.groups, plan.outcomes
+        mine, gradients = psi[first:last], (by_angle, by_state)
+        _kernel().backward(angles, *layout, mine, cotangent, *gradients, first, last)
+
+    _share(work, len(psi), threads)
 
 
 def _aligned(rows: int, columns: int, dtype: np.dtype[Any]) -> NDArray[Any]:

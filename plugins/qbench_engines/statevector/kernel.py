@@ -3,7 +3,7 @@
 A block is as many samples as a vector register has lanes. Its state is a flat array of 2^n
 amplitudes, each a vector of real and a vector of imaginary parts.
 
-CNOT rings move no data. They are linear maps of the index over GF(2), so `_places` says where
+CNOT rings move no data. They are linear maps of the index over GF(2), so `write_places` says where
 each amplitude lies after the rings so far, and the next layer pairs amplitudes through that.
 """
 
@@ -31,7 +31,7 @@ _collect2, _collect3 = rotations.collect(2), rotations.collect(3)
 
 
 @njit
-def _aligned(size, like):
+def aligned(size, like):
     """An array of zeros, of the type of `like`, that vector loads and stores may use."""
     step = LANE_BYTES // like.itemsize
     buffer = np.zeros(size + step, like.dtype)
@@ -40,7 +40,7 @@ def _aligned(size, like):
 
 
 @njit
-def _places(ones, step, places):
+def write_places(ones, step, places):
     """Writes the address of every amplitude, from the places of the indices with one bit set."""
     for bit in range(len(ones)):
         for i in range(1 << bit):
@@ -72,8 +72,8 @@ def _sweep(name, two, three):
     return njit(sweep)
 
 
-_advance = _sweep("advance", rotations.apply(2, inverse=False), rotations.apply(3, inverse=False))
-_retreat = _sweep("retreat", rotations.apply(2, inverse=True), rotations.apply(3, inverse=True))
+advance = _sweep("advance", rotations.apply(2, inverse=False), rotations.apply(3, inverse=False))
+retreat = _sweep("retreat", rotations.apply(2, inverse=True), rotations.apply(3, inverse=True))
 _adjoint = _sweep("adjoint", rotations.adjoint(2), rotations.adjoint(3))
 
 
@@ -89,7 +89,7 @@ def _collect(sums, groups, radians, place, lanes):
 
 
 @njit
-def _gather(source, first, lanes, target):
+def gather(source, first, lanes, target):
     """Copies rows of samples into lanes; a lone row serves all, lanes past the last row get 0."""
     for lane in range(lanes):
         row = 0 if len(source) == 1 else first + lane
@@ -106,7 +106,7 @@ def _scatter(source, first, lanes, target):
 
 
 @njit
-def _prepare(radians, groups, qubits, lanes, table):
+def prepare(radians, groups, qubits, lanes, table):
     """Fills the table of every layer."""
     for layer in range(len(table)):
         angle = layer * qubits * 3 * lanes
@@ -127,7 +127,7 @@ def _prepare(radians, groups, qubits, lanes, table):
                         _product(table[layer], left, right, first + 2 * i * lanes)
 
 
-def _cached(function):
+def compiled(function):
     try:
         return njit(nogil=True, cache=True)(function)
     except RuntimeError:  # no folder to write to: compiled anew in each process
@@ -140,7 +140,7 @@ def _compile(sources):
     `sources` is in their closure because numba's disk cache would miss changes of other files.
     """
 
-    @_cached
+    @compiled
     def forward(angles, state, ones, groups, outcomes, psi, out, first, last):
         """Runs blocks first..last-1: final states into `psi`, probabilities into `out`.
 
@@ -150,66 +150,66 @@ def _compile(sources):
         sources  # noqa: B018
         lanes, layers, qubits = LANE_BYTES // psi.itemsize, len(ones) - 1, ones.shape[1]
         vectors = groups[-1, 2] + 2 * groups[-1, 1] + (4 << groups[-1, 1])
-        radians = _aligned(angles.shape[1] * lanes, psi)
-        table = _aligned(layers * vectors * lanes, psi).reshape(layers, vectors * lanes)
-        taint = _aligned(lanes, psi)
+        radians = aligned(angles.shape[1] * lanes, psi)
+        table = aligned(layers * vectors * lanes, psi).reshape(layers, vectors * lanes)
+        taint = aligned(lanes, psi)
         amplitudes = np.zeros(state.shape[1] * lanes, psi.dtype)
-        density = _aligned(out.shape[1] * lanes, np.empty(0, np.float64))
+        density = aligned(out.shape[1] * lanes, np.empty(0, np.float64))
         places = np.zeros(outcomes.size, np.int64)
         for block in range(first, last):
             current = psi[(block - first) % len(psi)]
             if block == first or len(angles) > 1:
-                _gather(angles, block * lanes, lanes, radians)
-                _prepare(radians, groups, qubits, lanes, table)
+                gather(angles, block * lanes, lanes, radians)
+                prepare(radians, groups, qubits, lanes, table)
                 taint[:] = 0
                 for i in range(0, radians.size, lanes):
                     _taint(radians, i, taint)
             current[:] = 0
             current[:lanes] = 1
             if len(state):
-                _places(ones[0], 2 * lanes, places)
-                _gather(state, block * lanes, lanes, amplitudes)
+                write_places(ones[0], 2 * lanes, places)
+                gather(state, block * lanes, lanes, amplitudes)
                 for i in range(amplitudes.size):
                     current[places[i // lanes] + i % lanes] = amplitudes[i]
             for layer in range(layers):
-                _places(ones[layer], 2 * lanes, places)
-                _advance(current, current, current, table[layer], groups, places, lanes)
-            _places(ones[layers], 2 * lanes, places)
+                write_places(ones[layer], 2 * lanes, places)
+                advance(current, current, current, table[layer], groups, places, lanes)
+            write_places(ones[layers], 2 * lanes, places)
             for i in range(density.size):  # a NaN phase spoils only the amplitudes it multiplies
                 density[i] = taint[i % lanes]
             for i in range(outcomes.size):
                 _density(current, places[i], density, outcomes[i] * lanes)
             _scatter(density, block * lanes, lanes, out)
 
-    @_cached
+    @compiled
     def backward(angles, ones, groups, outcomes, psi, cotangent, by_angle, by_state, first, last):
         """Undoes blocks first..last-1 of final states; writes the gradients that have rows."""
         sources  # noqa: B018
         lanes, layers, qubits = LANE_BYTES // psi.itemsize, len(ones) - 1, ones.shape[1]
         vectors = groups[-1, 2] + 2 * groups[-1, 1] + (4 << groups[-1, 1])
-        radians = _aligned(angles.shape[1] * lanes, psi)
-        table = _aligned(layers * vectors * lanes, psi).reshape(layers, vectors * lanes)
-        sums = _aligned(vectors * lanes, psi)
-        weights = _aligned(cotangent.shape[1] * lanes, psi)
-        right, left = _aligned(psi.shape[1], psi), _aligned(psi.shape[1], psi)
+        radians = aligned(angles.shape[1] * lanes, psi)
+        table = aligned(layers * vectors * lanes, psi).reshape(layers, vectors * lanes)
+        sums = aligned(vectors * lanes, psi)
+        weights = aligned(cotangent.shape[1] * lanes, psi)
+        right, left = aligned(psi.shape[1], psi), aligned(psi.shape[1], psi)
         places = np.zeros(outcomes.size, np.int64)
         for block in range(first, last):
             if block == first or len(angles) > 1:
-                _gather(angles, block * lanes, lanes, radians)
-                _prepare(radians, groups, qubits, lanes, table)
-            _gather(cotangent, block * lanes, lanes, weights)
+                gather(angles, block * lanes, lanes, radians)
+                prepare(radians, groups, qubits, lanes, table)
+            gather(cotangent, block * lanes, lanes, weights)
             right[:] = psi[block - first]
-            _places(ones[layers], 2 * lanes, places)
+            write_places(ones[layers], 2 * lanes, places)
             for i in range(outcomes.size):
                 _cotangent(right, places[i], weights, outcomes[i] * lanes, left)
             for layer in range(layers - 1, -1, -1):
-                _places(ones[layer], 2 * lanes, places)
+                write_places(ones[layer], 2 * lanes, places)
                 if len(by_angle):
                     sums[:] = 0
                     _adjoint(right, left, sums, table[layer], groups, places, lanes)
                     _collect(sums, groups, radians, layer * qubits * 3 * lanes, lanes)
                 else:
-                    _retreat(left, left, left, table[layer], groups, places, lanes)
+                    retreat(left, left, left, table[layer], groups, places, lanes)
             if len(by_angle):
                 _scatter(radians, block * lanes, lanes, by_angle)
             if len(by_state):

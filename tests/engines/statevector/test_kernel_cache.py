@@ -51,7 +51,7 @@ def _run(cache: Path, before: int, part: str) -> str:
 def test_no_two_sweeps_share_a_symbol() -> None:
     from qbench_engines.statevector import kernel
 
-    sweeps = (kernel._advance, kernel._retreat, kernel._adjoint)
+    sweeps = (kernel.advance, kernel.retreat, kernel._adjoint)
     assert len({sweep.py_func.__qualname__ for sweep in sweeps}) == 3
 
 

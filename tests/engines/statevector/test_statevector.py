@@ -21,7 +21,7 @@ from torch import Tensor
 from qbench.circuits.circuit import Circuit
 from qbench.circuits.torch_engine import TorchEngine, expectations
 from qbench.errors import UsageError
-from qbench_engines.statevector import StatevectorEngine, quadratic_forms
+from qbench_engines.statevector import StatevectorEngine, jacobians, quadratic_forms
 
 PAPER = Circuit(8, 32)
 INPUTS = ("angles", "shared angles and states", "angles and states")
@@ -251,6 +251,21 @@ def test_large_angles_are_reduced_exactly(scale: float) -> None:
     angles = (example(circuit, 17)[0].detach() * scale).requires_grad_()
     found = run(StatevectorEngine(), circuit, angles, None)
     assert_close(found, reference(circuit, angles, None), 1e-5)
+
+
+@pytest.mark.parametrize("measured", [(0,), (2, 0), (0, 1, 2, 3)])
+def test_jacobians_are_those_of_autograd(measured: tuple[int, ...]) -> None:
+    circuit = Circuit(4, 3, measured)
+    generator = torch.Generator().manual_seed(4)
+    angles = torch.randn(11, *circuit.angles_shape, generator=generator, dtype=torch.float64)
+    scores, found = jacobians(circuit, angles)
+
+    def reference(angles: Tensor) -> Tensor:
+        return expectations(TorchEngine().probabilities(circuit, angles[None]))[0]
+
+    assert torch.allclose(scores, torch.func.vmap(reference)(angles))
+    expected = torch.stack([torch.autograd.functional.jacobian(reference, one) for one in angles])
+    assert torch.allclose(found, expected.transpose(0, 1), rtol=0, atol=1e-12)
 
 
 def test_only_what_is_asked_is_differentiated(monkeypatch: pytest.MonkeyPatch) -> None:
