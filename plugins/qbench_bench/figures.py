@@ -12,7 +12,7 @@ from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter, NullLocat
 
 from qbench.report.figures.style import FAINT, WIDTH, new_figure, png, styled
 from qbench_bench.contenders import DEFAULT, ONE_THREAD
-from qbench_bench.report import KINDS, Efficiency, Report, threads
+from qbench_bench.report import KINDS, Efficiency, Report, Scaling, threads
 
 # The colours of the other figures (Paul Tol's "muted"); ours have one colour together.
 _OURS = "#332288"
@@ -34,7 +34,9 @@ def draw(report: Report) -> dict[str, bytes]:
     if report.amplitudes:
         figures["arithmetic"] = _arithmetic(report.amplitudes)
     if report.scaling:
-        figures["scaling"] = _scaling(report)
+        figures["scaling"] = _scaling(report.scaling)
+    if report.growth:
+        figures["certificates"] = _scaling(report.growth)
     return {f"performance-{name}.png": png(figure) for name, figure in figures.items()}
 
 
@@ -98,11 +100,11 @@ def _arithmetic(rows: Sequence[Efficiency]) -> Figure:
 
 
 @styled
-def _scaling(report: Report) -> Figure:
-    """Time of whole evaluations against images, steps and models, with lines of slope 1."""
+def _scaling(rows: Sequence[Scaling]) -> Figure:
+    """Time against what grows, a panel each, with lines of slope 1."""
     figure = new_figure(WIDTH, 2.5)
-    panels = figure.subplots(1, len(report.scaling), squeeze=False)[0]
-    for axes, row in zip(panels, report.scaling, strict=True):
+    panels = figure.subplots(1, len(rows), squeeze=False)[0]
+    for axes, row in zip(panels, rows, strict=True):
         last = row.seconds[-1] / row.sizes[-1]
         line = [last * size for size in row.sizes]
         axes.plot(row.sizes, line, color=FAINT, linewidth=1.0, linestyle=":", label="slope 1")

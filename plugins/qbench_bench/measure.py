@@ -15,6 +15,7 @@ from qbench.circuits.circuit import Circuit
 from qbench.datasets.base import Split
 from qbench.errors import UsageError
 from qbench_bench.arithmetic import measure_efficiency
+from qbench_bench.certifying import MODELS, time_certifiers, time_growth
 from qbench_bench.problem import Contender
 from qbench_bench.race import Effort, Race, best_times
 from qbench_bench.report import Machine, Report, Scaling
@@ -39,6 +40,8 @@ class Settings:
         race_s: Time for all of that; then slow contenders are left out of further sizes.
         amplitudes: Numbers of qubits whose cost an amplitude is compared.
         factors: By how much images, steps and models grow; empty to leave that out.
+        certified: How many images every certifier gets; 0 to leave that out.
+        growth: Whether a certifier is timed while its circuits grow.
         command: How a user repeats the run.
 
     Raises:
@@ -52,6 +55,8 @@ class Settings:
     race_s: float = 180.0
     amplitudes: tuple[int, ...] = (8, 10, 12, 14)
     factors: tuple[int, ...] = (1, 2, 4, 8, 16)
+    certified: int = 100
+    growth: bool = True
     command: str = "qbench bench"
 
     def __post_init__(self) -> None:
@@ -70,6 +75,8 @@ class Settings:
             race_s=20.0,
             amplitudes=(8, 10, 12),
             factors=(1, 4, 16),
+            certified=10,
+            growth=False,
         )
 
     @property
@@ -135,6 +142,8 @@ def measure(
         growing = tuple(settings.circuit(n) for n in settings.amplitudes)
         amplitudes = measure_efficiency(growing, (_FULL,), counts, *share)
         scaling = _measure_scaling(settings.factors, *share, step) if settings.factors else ()
+        certifiers = time_certifiers(settings.certified, step) if settings.certified else ()
+        growth = time_growth(step) if settings.growth else ()
     finally:
         torch.set_num_threads(before)
     return Report(
@@ -149,12 +158,16 @@ def measure(
         efficiency=efficiency,
         amplitudes=amplitudes,
         scaling=scaling,
+        certifiers=certifiers,
+        growth=growth,
     )
 
 
 def steps(settings: Settings, contenders: int) -> int:
     """How much `measure` advances by in all."""
-    return len(settings.sizes) * (contenders + 1) + 2 + (3 if settings.factors else 0)
+    whole = 3 if settings.factors else 0
+    certificates = (len(MODELS) if settings.certified else 0) + (4 if settings.growth else 0)
+    return len(settings.sizes) * (contenders + 1) + 2 + whole + certificates
 
 
 def _measure_scaling(

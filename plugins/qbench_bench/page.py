@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from qbench.text import one_line
 from qbench_bench.arithmetic import FORMS, multiply_adds
+from qbench_bench.certifying import SHOWN
 from qbench_bench.problem import TOLERANCE
 from qbench_bench.report import KINDS, Report, Timing, threads
 
@@ -29,7 +30,10 @@ class Page:
 
 def page(report: Report, pictures: bool = True) -> Page:
     """The report as markdown, with or without its pictures."""
-    writers = (_introduction, _headline, _sizes, _arithmetic, _amplitudes, _scaling, _contenders)
+    writers = (
+        *(_introduction, _headline, _sizes, _arithmetic, _amplitudes, _scaling),
+        *(_certifiers, _growth, _contenders),
+    )
     parts = [write(report) for write in (*writers, _machine)]
     text = "\n\n".join(part for part in parts if part) + "\n"
     if not pictures:
@@ -249,6 +253,50 @@ small end.
 ![Time against images, attack steps and trained models](figures/performance-scaling.png)
 
 {_table(headers, rows)}"""
+
+
+def _certifiers(report: Report) -> str:
+    if not report.certifiers:
+        return ""
+    rows = [
+        [
+            _escape(row.certifier),
+            _escape(row.model),
+            duration(row.seconds / row.images),
+            f"×{number(row.ratio)}",
+            f"{row.certified:.2f}",
+        ]
+        for row in report.certifiers
+    ]
+    headers = ["Certifier", "model", "an image", "ratio to PGD", f"certified at {SHOWN:g}"]
+    return f"""## Certificates
+
+Every certifier of single images in ℓ∞, on the first {report.certifiers[0].images} test images, one
+thread, all five reported budgets. The ratio is to PGD on the same images at one budget. Cheap
+certifiers are there because dear ones build on them, and because they hold in other norms.
+
+{_table(headers, rows)}"""
+
+
+def _growth(report: Report) -> str:
+    if not report.growth:
+        return ""
+    rows = []
+    for row in report.growth:
+        times = f"{duration(row.seconds[0])} to {duration(row.seconds[-1])}"
+        sizes = f"{row.sizes[0]} to {row.sizes[-1]}"
+        rows.append([row.what, row.fixed, sizes, times, f"{row.exponent:.2f}"])
+    qubits = next(row for row in report.growth if row.what == "qubits")
+    most = f"{qubits.sizes[-1]} qubits", f"{qubits.sizes[-2]} qubits"
+    more = number(qubits.seconds[-1] / qubits.seconds[-2])
+    return f"""## What certificates of circuits cost
+
+`circuit-taylor-2`, the dearest, on circuits with random angles whose weights have the same sum, so
+that all are about as hard. {most[0]} take ×{more} of {most[1]}.
+
+![Time of certificates by images, models, layers and qubits](figures/performance-certificates.png)
+
+{_table(["What grows", "Fixed", "Size", "Time", "Exponent"], rows)}"""
 
 
 def _contenders(report: Report) -> str:

@@ -165,10 +165,10 @@ class Efficiency:
 
 @dataclass(frozen=True)
 class Scaling:
-    """Time of whole evaluations against one measure of their size.
+    """Time against one measure of size.
 
     Args:
-        what: `"images"`, `"attack steps"` or `"trained models"`.
+        what: What grows: `"images"`, `"attack steps"`, `"trained models"`, `"layers"`, `"qubits"`.
         fixed: What stayed the same, in words.
         sizes, seconds: The points; best times.
     """
@@ -186,6 +186,31 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class CertifierTiming:
+    """One certifier on one trained model.
+
+    Args:
+        certifier, model: Their names.
+        images: How many were certified.
+        seconds: For all of them, at every reported budget.
+        attack_s: What PGD takes on the same images at one budget.
+        certified: Accuracy certified by it at `certifying.SHOWN`.
+    """
+
+    certifier: str
+    model: str
+    images: int
+    seconds: float
+    attack_s: float
+    certified: float
+
+    @property
+    def ratio(self) -> float:
+        """Time in units of the attack's."""
+        return self.seconds / self.attack_s
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything of one run.
 
@@ -200,6 +225,8 @@ class Report:
         efficiency: The arithmetic section.
         amplitudes: The same for growing circuits: cost an amplitude.
         scaling: The whole program.
+        certifiers: One a certifier.
+        growth: Time of a certifier while something grows.
     """
 
     machine: Machine
@@ -213,6 +240,8 @@ class Report:
     efficiency: tuple[Efficiency, ...] = ()
     amplitudes: tuple[Efficiency, ...] = ()
     scaling: tuple[Scaling, ...] = ()
+    certifiers: tuple[CertifierTiming, ...] = ()
+    growth: tuple[Scaling, ...] = ()
 
     def find(self, contender: str, qubits: int, batch: int) -> Timing | None:
         """The timing of one contender at one size."""
@@ -237,4 +266,6 @@ class Report:
             "efficiency": [row.as_json() for row in self.efficiency],
             "amplitudes": [row.as_json() for row in self.amplitudes],
             "scaling": [asdict(row) | {"exponent": row.exponent} for row in self.scaling],
+            "certifiers": [asdict(row) | {"ratio": row.ratio} for row in self.certifiers],
+            "growth": [asdict(row) | {"exponent": row.exponent} for row in self.growth],
         }

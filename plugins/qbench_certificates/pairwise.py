@@ -49,6 +49,14 @@ class MarginQueries:
         below, above = region[count.cumsum(0) - count].interval(rows)
         return below[index], above[index]
 
+    def closest(self, chosen: Tensor) -> Tensor:
+        """The first of each image's chosen questions (m,), as indices."""
+        index = chosen.nonzero()[:, 0]
+        image = self.image[index]
+        first = torch.ones_like(image, dtype=torch.bool)
+        first[1:] = image[1:] != image[:-1]
+        return index[first]
+
 
 def largest_candidates(
     scores: Tensor, y: Tensor, eps: tuple[float, ...], proves: Callable[[MarginQueries], Tensor]
@@ -59,13 +67,14 @@ def largest_candidates(
         scores: Of the clean images in float64, (n, classes).
         y: Labels (n,).
         eps: The budgets that are reported, which are among the candidates.
-        proves: From questions to whether each is answered by a proof, (m,). It may leave
-            questions about an image open once one of them is.
+        proves: From questions to whether each is answered by a proof, (m,). An image's questions
+            follow each other, the closest class first; once one stays open, later ones may, too.
     """
     least = slack(scores)
     others = torch.arange(scores.shape[1] - 1).expand(len(y), -1)
     others = others + (others >= y[:, None])
-    margin = scores.gather(1, y[:, None]) - scores.gather(1, others)
+    margin, order = (scores.gather(1, y[:, None]) - scores.gather(1, others)).sort(1)
+    others = others.gather(1, order)
 
     def all_proved(images: Tensor, radius: Tensor) -> Tensor:
         each = images.repeat_interleave(others.shape[1])

@@ -1,6 +1,7 @@
 """The benchmark: what it counts, whom it times, what it writes. Never how fast anything is."""
 
 import json
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -26,8 +27,9 @@ from qbench_bench.report import Efficiency, Scaling, Timing
 
 BRIEF = Effort(spend_s=0.0, call_s=1.0, rounds=1)
 TINY = replace(
-    Settings.quick(), qubits=(3, 4), batches=(1, 2), layers=2, effort=BRIEF, amplitudes=(2, 3)
-)
+    Settings.quick(), qubits=(3, 4), batches=(1, 2), layers=2, effort=BRIEF, amplitudes=(2, 3),
+    certified=2,
+)  # fmt: skip
 
 
 class Counter:
@@ -319,6 +321,21 @@ def test_a_page_says_what_was_left_out_and_shows_its_pictures(report):
     assert len(written.figures) == 3
     assert "## 2 samples, 4 qubits" in written.text
     assert "![" not in page(report, pictures=False).text
+
+
+def test_every_certifier_has_a_row_and_what_grows_a_picture(report):
+    covered = {row.certifier: row for row in report.certifiers}
+    every = {"circuit-taylor-2", "convnet-linear", "amplitude-shor", "fourier-linear"}
+    assert every <= set(covered)
+    assert all(row.images == 2 and row.ratio > 0 for row in report.certifiers)
+    assert covered["convnet-linear"].certified == 1.0  # of two images that are easy
+    growth = tuple(
+        Scaling(what, "", sizes=(1, 2, 4), seconds=(1.0, 2.0, 4.0)) for what in ("layers", "qubits")
+    )
+    written = page(replace(report, growth=growth))
+    assert "performance-certificates.png" in written.figures
+    assert "4 qubits take ×2.00 of 2 qubits" in written.text
+    assert "| circuit-taylor-2 | reup-0.2 |" in re.sub(" +", " ", written.text)
 
 
 def test_a_loaded_machine_is_admitted(report):

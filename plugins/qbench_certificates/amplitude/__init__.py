@@ -40,10 +40,11 @@ SPECS = (
     ),
     CertifierSpec(
         name="amplitude-shor",
+        revision=2,
         description="semidefinite relaxation of the box of a budget, one multiplier a pixel",
         factory="qbench_certificates.amplitude.shor:AmplitudeShor",
         structures=_STRUCTURES,
-        source="Shor 1987; interior point after Helmberg et al. 1996",
+        source="Shor 1987; in low rank after Burer & Monteiro 2003 and Wang et al. 2017",
         norms=("linf",),
     ),
 )

@@ -58,11 +58,10 @@ def intervals(x: Tensor, eps: Tensor, box: Box) -> tuple[Tensor, Tensor]:
     return (low + high) / 2, (high - low) / 2
 
 
-def enclosed(x: Tensor, eps: Tensor, box: Box, pair: PairwiseMargin) -> tuple[Tensor, Tensor]:
-    """Whether the ball around each image's intervals proves the pair, (m,), and the weight μ."""
+def enclosed(x: Tensor, eps: Tensor, box: Box, pair: PairwiseMargin) -> Tensor:
+    """Whether the ball around each image's intervals proves the pair, (m,)."""
     centre, half = intervals(x, eps, box)
-    squared, weight = squared_distance(centre, pair.values, pair.vectors)
-    return squared > half.square().sum(1), weight
+    return squared_distance(centre, pair.values, pair.vectors) > half.square().sum(1)
 
 
 def ball_radii(
@@ -71,10 +70,11 @@ def ball_radii(
     """The ℓ∞ radii (n,) up to `limit` of images x (n, features); 0 where not correct."""
     radius = torch.where(correct, limit, 0.0).double()
     for pair in rivals:
-        mine = x[pair.rows]
+        rows = pair.rows[~enclosed(x[pair.rows], radius[pair.rows], box, pair)]
+        mine = x[rows]
 
         def proves(eps: Tensor, mine: Tensor = mine, pair: PairwiseMargin = pair) -> Tensor:
-            return enclosed(mine, eps, box, pair)[0]
+            return enclosed(mine, eps, box, pair)
 
-        radius[pair.rows] = largest_radius(proves, radius[pair.rows], steps=20)
+        radius[rows] = largest_radius(proves, radius[rows], steps=20)
     return radius

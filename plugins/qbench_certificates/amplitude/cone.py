@@ -5,10 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_BISECTIONS = 60
+from .kernel import squared_distances
+
+_HALVINGS = 60
 
 
-def squared_distance(x: Tensor, values: Tensor, vectors: Tensor) -> tuple[Tensor, Tensor]:
+def squared_distance(x: Tensor, values: Tensor, vectors: Tensor) -> Tensor:
     """The squared ℓ2 distance (n,) from each x (n, features) to {z: zᵀ form z ≤ 0}.
 
     For every weight μ ≥ 0 with 1 + μ·form ≻ 0, min_z ‖z − x‖² + μ zᵀ form z bounds it below, and
@@ -23,21 +25,9 @@ def squared_distance(x: Tensor, values: Tensor, vectors: Tensor) -> tuple[Tensor
         x: Points, float64.
         values: Eigenvalues of the form (features,), ascending.
         vectors: Its eigenvectors, in columns.
-
-    Returns:
-        The squared distances, and the weights μ (infinite without a negative eigenvalue).
     """
-    lowest = values[0]
     energy = (x @ vectors).square()
-    if lowest >= 0:
-        return energy[:, values > 0].sum(1), torch.full_like(x[:, 0], torch.inf)
-    # With t = 1 + μλ_min in (0, 1), 1 + μλ_i = gap_i + t · ratio_i, which keeps the digits of a
-    # weight next to the end of its interval, where it is in the hard case.
-    ratio, gap = values / lowest, (lowest - values) / lowest
-    low, high = x.new_zeros(len(x), 1), x.new_ones(len(x), 1)
-    for _ in range(_BISECTIONS):
-        t = (low + high) / 2
-        rising = (values * energy / (gap + t * ratio).square()).sum(1, keepdim=True) > 0
-        low, high = torch.where(rising, low, t), torch.where(rising, t, high)
-    bound = ((high - 1) * ratio * energy / (gap + high * ratio)).sum(1)
-    return bound, (high[:, 0] - 1) / lowest
+    if values[0] >= 0:
+        return energy[:, values > 0].sum(1)
+    found = squared_distances(energy.numpy(), values.numpy(), _HALVINGS)
+    return torch.from_numpy(found)

@@ -53,7 +53,7 @@ def exact_radii(
     squared = torch.where(correct, torch.inf, 0.0).double()
     for pair in rivals:
         rows = pair.rows
-        own, _ = squared_distance(x[rows], pair.values, pair.vectors)
+        own = squared_distance(x[rows], pair.values, pair.vectors)
         if box is not None:
             inside, _ = squared_distance_in_box(x[rows], pair.form, pair.values, box)
             own = torch.maximum(own, inside)

@@ -30,6 +30,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="convnet-linear",
+        revision=2,
         description="a plane under every pooled value, slopes optimised",
         factory="qbench_certificates.convnet.linear:Linear",
         structures=("convnet",),

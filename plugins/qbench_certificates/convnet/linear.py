@@ -14,8 +14,12 @@ where the last minimum of a linear function over ball ∩ box is taken exactly. 
 - v_j > 0: the function is convex; its least value over the box of the outputs' intervals is taken
   at a breakpoint. It is exact for the slopes of a convex combination of the pieces, where it is 0.
 
+A window in which one piece always wins is that piece: s_j = v_j e_w, and b_j = 0.
+
 D is a Lagrangian dual, concave in s. It starts at the slopes of linear bound propagation and climbs
-by Polyak's steps; a minimiser δ whose margin is not positive ends the ascent: it refutes the bound.
+by Polyak's steps, deflected as Camerini, Fratta & Maffioli (1975) do and scaled by |v_j|, the size
+of a window's slopes. A minimiser δ whose margin is not positive, or what a few steps of descent
+find from there, refutes the bound and ends the ascent; a gap that shrinks too slowly ends it, too.
 """
 
 from __future__ import annotations
@@ -28,7 +32,7 @@ from qbench.specs import Perturbations
 
 from ..pairwise import MarginQueries, largest_candidates
 from ..region import Region
-from .kernel import ascend
+from .kernel import ascend, spans
 from .network import WindowNetwork
 
 _AIM = 0.05
@@ -75,7 +79,8 @@ def bounds(
 ) -> Tensor:
     """A lower bound on each margin over its region, (m,); −∞ where it is known not to suffice.
 
-    Once a question about an image stays open, the image's later ones are not tried.
+    Once a question about an image stays open, the image's later ones are not tried. An image's
+    questions follow each other, and have one region.
 
     Args:
         network: The network.
@@ -91,19 +96,25 @@ def bounds(
     low, high = region.low.contiguous().numpy(), region.high.contiguous().numpy()
     found = torch.full_like(asked.radius, -torch.inf)
     failed: set[int] = set()
+    seen = -1
     for index, image in enumerate(asked.image.tolist()):
         if image in failed:
             continue
-        enough = float(asked.least[index])
+        ball, enough = float(region.radius[index]), float(asked.least[index])
+        if image != seen:
+            seen = image
+            lower, upper = spans(rows, patches, a[image], low[index], high[index], ball)
         found[index] = ascend(
             weights[index],
             float(constants[index]),
             rows,
             patches,
             a[image],
+            lower,
+            upper,
             low[index],
             high[index],
-            float(region.radius[index]),
+            ball,
             enough,
             _AIM,
             steps,

@@ -9,6 +9,7 @@ _BOTH: tuple[Norm, ...] = ("linf", "l2")
 SPECS = (
     CertifierSpec(
         name="lipsdp-neuron",
+        revision=2,
         description="semidefinite bound, one multiplier a neuron; holds for the score vector",
         factory="qbench_certificates.fourier.lipsdp:LipSDP",
         structures=("sine-network",),
@@ -17,6 +18,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="lipsdp-pair",
+        revision=2,
         description="semidefinite bound, sine and cosine of one frequency share a multiplier",
         factory="qbench_certificates.fourier.lipsdp:LipSDP",
         params={"paired": True},
@@ -25,6 +27,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="lipsdp-margin",
+        revision=2,
         description="semidefinite bound on the margin of each two classes, the largest of them",
         factory="qbench_certificates.fourier.lipschitz:MarginLipSDP",
         structures=("sine-network",),
@@ -32,6 +35,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="fourier-lipschitz",
+        revision=2,
         description="margin over its Lipschitz bound, for each two classes",
         factory="qbench_certificates.fourier.lipschitz:LipschitzRadius",
         structures=("sine-network",),
@@ -48,6 +52,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="fourier-quadratic",
+        revision=2,
         description="a parabola under every cosine, bounded by semidefinite duality",
         factory="qbench_certificates.fourier.quadratic:Quadratic",
         structures=("sine-network",),

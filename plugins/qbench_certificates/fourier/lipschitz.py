@@ -68,7 +68,7 @@ def table(network: SineNetwork) -> Tensor:
         rows, blocks = rows[used], blocks[used]
         if not len(rows):
             return 0.0
-        multipliers, _ = solve(rows, blocks, _ITERATIONS)
+        multipliers = solve(rows, blocks, _ITERATIONS)
         plain = np.ones(len(rows))
         return min(scaled_product(rows, blocks, d) for d in (multipliers, plain))
 

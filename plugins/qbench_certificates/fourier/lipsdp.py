@@ -17,16 +17,19 @@ a matrix of the size of the classes. So for *any* positive d, rescaled to meet t
 
 is valid, and it is the smallest ρ for that T. The solver only proposes d; the bound is computed
 from d in float64, so that a loosely converged solver costs tightness, never validity.
+
+The solver is Newton's method on the barrier of both blocks (Boyd & Vandenberghe 2004, Sec. 11.3):
+its variables are the g multipliers and ρ, where a general solver's are the entries of the blocks.
 """
 
 from __future__ import annotations
 
-import warnings
-from typing import Any
+from dataclasses import dataclass
 
-import cvxpy
 import numpy as np
+from numpy.linalg import LinAlgError
 from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
 from torch import Tensor, nn
 
 from qbench.errors import VerificationError
@@ -37,12 +40,12 @@ from .network import SineNetwork
 
 Array = NDArray[np.float64]
 
-cp: Any = cvxpy  # type checkers do not see its functions
-
-_SOLVER = "CLARABEL"  # an interior-point method: the same answer on every run
-# The problem is already scaled: the solver's own equilibration makes it fail on uneven weights.
-_SETTINGS = {"max_threads": 1, "equilibrate_enable": False}
-_FLAT = 1e-6  # relative size of singular values below which a direction counts as flat
+_GAP = 1e-8  # of ρ, which is at most 1 at the optimum
+_ACCEPTED = 1e-4  # gap, where rounding ends the steps before
+_SHARPER = 10.0  # from one barrier to the next
+_CENTRED = 0.05  # Newton's decrement, squared, at which a barrier is left
+_SHRINK = 0.5  # of a step that leaves the cone, or gains too little
+_GAIN = 0.1  # of what the slope promises
 
 
 class LipSDP:
@@ -52,7 +55,7 @@ class LipSDP:
 
     Args:
         paired: One multiplier for each frequency (`lipsdp-pair`) instead of one for each neuron.
-        max_iterations: Limit of the solver.
+        max_iterations: Limit of the solver's steps.
     """
 
     def __init__(self, paired: bool = False, max_iterations: int = 200) -> None:
@@ -75,12 +78,10 @@ class LipSDP:
         rows, blocks = rows[used], blocks[used]
         if not len(rows):
             return LipschitzBound(lipschitz=0.0, scope="vector", detail="constant")
-        multipliers, status = solve(rows, blocks, self.max_iterations)
+        multipliers = solve(rows, blocks, self.max_iterations)
         plain = np.ones(len(rows))
         bound = min(scaled_product(rows, blocks, d) for d in (multipliers, plain))
-        return LipschitzBound(
-            lipschitz=outward(bound), scope="vector", detail=f"{_SOLVER}: {status}"
-        )
+        return LipschitzBound(lipschitz=outward(bound), scope="vector")
 
 
 def units(w: Array, s: Array, c: Array, paired: bool) -> tuple[Array, Array]:
@@ -106,56 +107,121 @@ def scaled_product(rows: Array, blocks: Array, d: Array) -> float:
     return float(np.linalg.norm(read_out, 2) * np.linalg.norm(rows * root[:, None], 2))
 
 
-def solve(rows: Array, blocks: Array, max_iterations: int) -> tuple[Array, str]:
-    """Multipliers d (g,) that minimise L(d), and the solver's status.
+def solve(rows: Array, blocks: Array, max_iterations: int) -> Array:
+    """Multipliers d (g,) that minimise L(d).
 
-    In the variables d_g and 1 / d_g both blocks are linear, and small: one of the size of the
-    classes, one of the rank of the directions. They are taken relative to d_g = |B_g| / |r_g|, with
-    which every unit weighs the same in both, so that u = v = 1 is feasible and ρ lies in (0, 1].
+    They are sought relative to d_g = |B_g| / |r_g|, with which every unit weighs the same in both
+    blocks, scaled so that d = 1 is feasible and ρ lies in (0, 1].
 
     Args:
         rows: Directions (g, features), none of them zero.
         blocks: Read-out (g, classes, width), none of them zero.
-        max_iterations: Limit of the solver.
+        max_iterations: Limit of Newton's steps.
 
     Raises:
         VerificationError: The solver does not converge.
     """
     balance = _norms(blocks) / _norms(rows)
-    read_out = np.hstack(list(blocks / np.sqrt(balance)[:, None, None]))
-    read_out /= np.linalg.norm(read_out, 2)
-    # Only inner products of the directions matter: in a basis of their span they are short, and
-    # the solver an order faster. Leaving out flat ones moves the optimum by no more than rounding.
+    parts = blocks / np.sqrt(balance)[:, None, None]
+    parts /= np.linalg.norm(np.hstack(list(parts)), 2)
+    # Only inner products of the directions matter: in a basis of their span they are short.
     left, singular, _ = np.linalg.svd(rows * np.sqrt(balance)[:, None], full_matrices=False)
-    directions = (left * singular / singular[0])[:, singular > _FLAT * singular[0]].T
-
-    u, v, rho = cp.Variable(len(rows)), cp.Variable(len(rows), pos=True), cp.Variable()
-    columns = np.repeat(np.arange(len(rows)), blocks.shape[2])
-    problem = cp.Problem(
-        cp.Minimize(rho),
-        [
-            np.eye(len(read_out)) - read_out @ cp.diag(v[columns]) @ read_out.T >> 0,
-            rho * np.eye(len(directions)) - directions @ cp.diag(u) @ directions.T >> 0,
-            u >= cp.inv_pos(v),
-        ],
-    )
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # an inaccurate optimum is still a valid proposal
-            problem.solve(solver=_SOLVER, max_iter=max_iterations, **_SETTINGS)
-        status = str(problem.status)
-    except cp.error.SolverError:
-        status = "solver_error"
-    found: Array = np.full(len(rows), np.nan) if v.value is None else v.value
-    if (
-        status not in (cp.OPTIMAL, cp.OPTIMAL_INACCURATE)
-        or not 0 < found.min() <= found.max() < np.inf
-    ):
+    barrier = _Barrier(left * singular / singular[0], parts @ parts.mT)
+    # Strictly inside both blocks; the sharpness starts where the first barrier's centre is near.
+    variables, sharpness = np.full(len(rows) + 1, 2.0), 1.0
+    variables[-1] = 4.0
+    centred, gap = variables, np.inf
+    for _ in range(max_iterations):
+        try:
+            gradient, hessian = barrier.derivatives(variables, sharpness)
+            step = -cho_solve(cho_factor(hessian), gradient)
+        except (LinAlgError, ValueError):  # singular, or not finite, by rounding
+            break
+        decrement = -float(gradient @ step)
+        if decrement < _CENTRED:
+            centred, gap = variables, barrier.size / sharpness
+            if gap < _GAP:
+                break
+            sharpness *= _SHARPER
+            continue
+        length = barrier.length(variables, step, sharpness, decrement)
+        if length == 0:
+            break
+        variables = variables + length * step
+    if gap > _ACCEPTED:
         raise VerificationError(
-            f"LipSDP: {_SOLVER} ended with status {status!r}, so there is no bound; "
+            f"LipSDP: no optimum within {max_iterations} Newton steps, so there is no bound; "
             "raise max_iterations or check the model's weights"
         )
-    return balance / found, status
+    multipliers: Array = balance * centred[:-1]
+    return multipliers
+
+
+@dataclass(frozen=True)
+class _Barrier:
+    """sharpness · ρ − log det(ρ1 − Σ d_g r_g r_gᵀ) − log det(1 − Σ P_g / d_g), in (d, ρ): convex.
+
+    At its minimum ρ exceeds the least possible one by at most size / sharpness.
+
+    Args:
+        rows: r_g (g, rank).
+        products: P_g = B_g B_gᵀ (g, classes, classes).
+    """
+
+    rows: Array
+    products: Array
+
+    @property
+    def size(self) -> int:
+        """The number of rows of both blocks."""
+        return len(self.rows[0]) + len(self.products[0])
+
+    def blocks(self, variables: Array) -> tuple[Array, Array]:
+        """Both matrices, at (d, ρ)."""
+        d, rho = variables[:-1], variables[-1]
+        read = rho * np.eye(self.rows.shape[1]) - (self.rows.T * d) @ self.rows
+        read_out = np.eye(self.products.shape[1]) - np.tensordot(1 / d, self.products, 1)
+        return read, read_out
+
+    def derivatives(self, variables: Array, sharpness: float) -> tuple[Array, Array]:
+        """Gradient and Hessian."""
+        d = variables[:-1]
+        read, read_out = (np.linalg.inv(block) for block in self.blocks(variables))
+        turned = self.rows @ read
+        inner = turned @ self.rows.T
+        pull = read_out @ self.products
+        traces = np.trace(pull, axis1=1, axis2=2)
+        gradient = np.append(np.diag(inner) - traces / d**2, sharpness - np.trace(read))
+        hessian = np.empty((len(variables), len(variables)))
+        hessian[:-1, :-1] = inner**2
+        hessian[:-1, :-1] += np.einsum("gab,hba->gh", pull, pull) / np.outer(d, d) ** 2
+        hessian[:-1, :-1] += np.diag(2 * traces / d**3)
+        hessian[:-1, -1] = hessian[-1, :-1] = -(turned**2).sum(1)
+        hessian[-1, -1] = (read**2).sum()
+        return gradient, hessian
+
+    def length(self, variables: Array, step: Array, sharpness: float, decrement: float) -> float:
+        """A step, at most 1, that stays inside and gains enough; 0 where there is none."""
+        before = self._logarithms(variables)
+        length = 1.0
+        while length > 1e-10:
+            moved = variables + length * step
+            if (moved > 0).all():
+                gain = self._logarithms(moved) - before - sharpness * length * step[-1]
+                if gain >= _GAIN * length * decrement:
+                    return length
+            length *= _SHRINK
+        return 0.0
+
+    def _logarithms(self, variables: Array) -> float:
+        """log det of both blocks, −∞ outside."""
+        total = 0.0
+        for block in self.blocks(variables):
+            try:
+                total += 2 * float(np.log(np.diag(np.linalg.cholesky(block))).sum())
+            except LinAlgError:
+                return -np.inf
+        return total
 
 
 def _norms(units: Array) -> Array:

@@ -65,16 +65,20 @@ class Quadratic:
             waves = network.waves(asked.label, asked.other)
             least = asked.least
             best = linear.bound(network.w, waves, points, region, span, least, self.linear_steps)
-            left = (best <= least).nonzero()[:, 0]
-            best[left] = bound(
-                network.w,
-                waves[left],
-                points[left],
-                region[left],
-                (span[0][left], span[1][left]),
-                least[left],
-                self.rounds,
-            )
+            open_questions = best <= least
+            while len(left := asked.closest(open_questions)):
+                best[left] = bound(
+                    network.w,
+                    waves[left],
+                    points[left],
+                    region[left],
+                    (span[0][left], span[1][left]),
+                    least[left],
+                    self.rounds,
+                )
+                proved = best[left] > least[left]
+                open_questions[left] = False
+                open_questions &= ~torch.isin(asked.image, asked.image[left[~proved]])
             return best > least
 
         return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
@@ -114,7 +118,7 @@ def bound(
         q = curvature(some, touch, low[left], high[left])
         constant, lean = expanded(some, touch, q, z[left])
         solve = over_ball if ball else over_box
-        drop, delta, state = solve(w, q, lean, part, state)
+        drop, delta, state = solve(w, q, lean, part, constant - enough[left], state)
         best[left] = torch.maximum(best[left], constant - drop)
         refuted = some.value(z[left] + delta @ w.mT).sum(1) <= enough[left]
         going = (best[left] <= enough[left]) & ~refuted

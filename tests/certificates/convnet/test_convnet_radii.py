@@ -21,6 +21,7 @@ from qbench_certificates.convnet import kernel
 from qbench_certificates.convnet.linear import Linear
 from qbench_certificates.convnet.network import WindowNetwork
 from qbench_certificates.convnet.spectral_pair import LocalSlope, SpectralPair
+from qbench_certificates.region import Region
 from qbench_classical.models import ConvNet, Fourier
 
 CERTIFIERS = {"linear": Linear, "local": LocalSlope}
@@ -71,9 +72,11 @@ def test_the_plane_lies_below_a_pooled_value(seed, radius, negative) -> None:
     v = -1.5 if negative else 1.5
     lower, upper = kernel.spans(rows[None], np.arange(3)[None], a[None], low, high, radius)
     alive = kernel.winners(lower, upper)[0]
-    reached, point = np.empty(4), np.empty(3)
+    reached, room, point = np.empty(4), np.empty(3), np.empty(3)
     if negative:
-        least = kernel.concave(v, s, rows, a, low, high, radius, alive, point, reached)
+        least = kernel.concave(
+            v, s, s @ rows, rows, a, low, high, radius, alive, room, point, reached
+        )
         corners = np.array(list(itertools.product(*zip(low, high, strict=True))))
     else:
         least = kernel.convex(v, s, lower[0], upper[0], reached)
@@ -89,6 +92,9 @@ def test_the_plane_lies_below_a_pooled_value(seed, radius, negative) -> None:
     assert least <= values.min() + 1e-9
     winner = np.where(outputs.max(1) > 0, outputs.argmax(1), 4)
     assert alive[winner].all()
+    # The outputs that take it are outputs of the region, or of the box of their intervals.
+    assert least <= v * max(0, reached.max()) - s @ reached + 1e-9
+    assert ((lower[0] - 1e-9 <= reached) & (reached <= upper[0] + 1e-9)).all()
     if math.isinf(radius) and negative:  # concave: a corner is lowest
         assert least == pytest.approx(values.min(), abs=1e-9)
 
@@ -127,6 +133,90 @@ def test_compiled_support_bounds_every_point(seed, radius) -> None:
     drawn = low + rng.random((2000, 5)) * (high - low)
     drawn *= np.minimum(1, radius / np.linalg.norm(drawn, axis=1))[:, None]
     assert (drawn @ c).max() <= value + 1e-12
+
+
+def _question(seed, norm, radius, randomise):
+    """One margin of a small network: v, constant, the network, an image, and its region."""
+    model = randomise(_small(), seed, SCALES)
+    network = WindowNetwork.read(model)
+    x = torch.rand(1, 36, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    size = torch.tensor([radius], dtype=torch.float64)
+    region = Region.of(x, Perturbations(norm=norm, eps=BUDGETS), size)
+    v = (network.weight[0] - network.weight[1]).numpy()
+    return v, float(network.offset[0] - network.offset[1]), network, x, region
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(seed=seeds, norm=st.sampled_from(["linf", "l2"]), radius=st.floats(0.01, 0.6))
+def test_decided_windows_are_linear_and_the_margin_is_the_networks(seed, norm, radius, randomise):
+    v, constant, network, x, region = _question(seed, norm, radius, randomise)
+    rows, patches, a = network.rows.numpy(), network.patches.numpy(), network.outputs(x)[0].numpy()
+    low, high = region.low[0].numpy(), region.high[0].numpy()
+    lower, upper = kernel.spans(rows, patches, a, low, high, float(region.radius))
+    alive = kernel.winners(lower, upper)
+    index, slope = kernel.undecided(v, alive), np.empty(36)
+    level = constant + kernel.decided(v, rows, patches, a, alive, slope)
+    rng = np.random.default_rng(seed)
+    delta, outputs = low + rng.random(36) * (high - low), np.empty((len(index), 4))
+    delta *= min(1.0, float(region.radius) / np.linalg.norm(delta))
+
+    def expected(delta):
+        scores = network.scores(x + torch.from_numpy(delta))[0]
+        return float(scores[0] - scores[1])
+
+    found = kernel.margin(v, level, slope, index, rows, patches, a, delta, outputs)
+    assert found == pytest.approx(expected(delta), abs=1e-9)
+    at = network.outputs(x + torch.from_numpy(delta))[0].numpy()
+    np.testing.assert_allclose(outputs, at[index], atol=1e-9)
+    # Downhill, each window keeps its winner: the gradient of the margin decides every pixel.
+    moved = torch.from_numpy(delta).requires_grad_()
+    scores = network.scores(x + moved)[0]
+    (gradient,) = torch.autograd.grad(scores[0] - scores[1], moved)
+    kernel.downhill(v, slope, index, rows, patches, outputs, low, high, float(region.radius), delta)
+    point = np.empty(36)
+    kernel.support(-gradient.numpy(), low, high, float(region.radius), point)
+    np.testing.assert_allclose(delta, point, atol=1e-9)
+    outside = max((delta - high).max(), (low - delta).max())
+    assert outside <= 1e-12
+    assert np.linalg.norm(delta) <= float(region.radius) * (1 + 1e-9)
+
+
+@settings(max_examples=30, deadline=None, derandomize=True)
+@given(seed=seeds, norm=st.sampled_from(["linf", "l2"]), radius=st.floats(0.01, 0.6))
+def test_the_ascent_starts_at_the_dual_written_out(seed, norm, radius, randomise) -> None:
+    v, constant, network, x, region = _question(seed, norm, radius, randomise)
+    rows, patches, a = network.rows.numpy(), network.patches.numpy(), network.outputs(x)[0].numpy()
+    low, high, ball = region.low[0].numpy(), region.high[0].numpy(), float(region.radius)
+    spans = kernel.spans(rows, patches, a, low, high, ball)
+    arguments = (v, constant, rows, patches, a, *spans, low, high, ball)
+    found = kernel.ascend(*arguments, 1e6, 0.05, 0)
+    alive, s = kernel.winners(*spans), kernel.start(v, *spans)
+    positions, matrix = len(patches), network.matrix.numpy()
+    value = constant
+    for j in range(len(v)):
+        if alive[j].sum() == 1:  # linear, whatever the slopes to start from are
+            s[j] = np.where(alive[j, :4], v[j], 0.0)
+        elif v[j] < 0:
+            seen, kernels = patches[j % positions], rows[j // positions]
+            slopes = [s[j] - v[j] * np.eye(4)[w] if w < 4 else s[j] for w in range(5)]
+            value -= max(
+                c @ a[j] + kernel.support(c @ kernels, low[seen], high[seen], ball, np.empty(16))
+                for c, known in zip(slopes, alive[j], strict=True)
+                if known
+            )
+        else:
+            value += kernel.convex(v[j], s[j], spans[0][j], spans[1][j], np.empty(4))
+    value += (s * a).sum()
+    value -= kernel.support(-np.einsum("jw,jwp->p", s, matrix), low, high, ball, np.empty(36))
+    assert found == pytest.approx(value, abs=1e-9)
+    # The ascent only raises it, and no point of the region is below.
+    best = kernel.ascend(*arguments, 1e6, 0.05, 40)
+    assert best == -np.inf or best >= found
+    points = region.low + torch.rand(400, 36, dtype=torch.float64) * (region.high - region.low)
+    points *= (ball / points.norm(dim=1, keepdim=True)).clamp(max=1)
+    scores = network.scores(x + points)
+    least = float((scores[:, 0] - scores[:, 1]).min())
+    assert kernel.ascend(*arguments, least - 1e-9, 0.05, 40) <= least + 1e-9
 
 
 @pytest.mark.parametrize("name", CERTIFIERS)

@@ -129,7 +129,9 @@ def test_no_point_exceeds_the_dual_of_the_quadratic(seed, radius, norm) -> None:
     solve = over_box if norm == "linf" else over_ball
     state = None
     for _ in range(3):
-        bound, delta, state = solve(w, q, lean, region, state)
+        limit = torch.full((5,), torch.inf, dtype=torch.float64)
+        bound, delta, state = solve(w, q, lean, region, limit, state)
+        assert bool(torch.isfinite(bound).all())
         assert bool((delta >= region.low - 1e-12).all() & (delta <= region.high + 1e-12).all())
         assert bool((delta.norm(dim=1) <= region.radius * (1 + 1e-12)).all())
         points = region.low + torch.rand(500, 5, 7, generator=generator, dtype=torch.float64) * (
@@ -142,6 +144,40 @@ def test_no_point_exceeds_the_dual_of_the_quadratic(seed, radius, norm) -> None:
         z = points @ w.mT
         value = (-lean * z + q / 2 * z * z).sum(-1)
         assert bool((value.amax(0) <= bound + 1e-9).all())
+    # Below what a point reaches no bound is possible, and none is given.
+    bound, _, _ = solve(w, q, lean, region, value.amax(0) - 1e-3, state)
+    assert bool((bound >= value.amax(0) - 1e-9).all())
+
+
+def test_over_a_box_the_dual_is_the_value_of_the_semidefinite_program() -> None:
+    cvxpy = pytest.importorskip("cvxpy")
+    generator = torch.Generator().manual_seed(3)
+    w = torch.randn(3, 5, generator=generator, dtype=torch.float64)
+    q, lean = (torch.rand(4, 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    low = -torch.rand(4, 5, generator=generator, dtype=torch.float64)
+    high = torch.rand(4, 5, generator=generator, dtype=torch.float64)
+    none = torch.full((4,), torch.inf, dtype=torch.float64)
+    region, state = Region(low, high, none), None
+    for _ in range(20):
+        bound, _, state = over_box(w, q, lean, region, none, state)
+    for i in range(4):
+        centre, half = ((low + high) / 2)[i].numpy(), ((high - low) / 2)[i].numpy()
+        m = w.numpy().T @ np.diag(q[i].numpy()) @ w.numpy()
+        slope = -w.numpy().T @ lean[i].numpy()
+        x = cvxpy.Variable((6, 6), PSD=True)
+        matrix = np.zeros((6, 6))
+        matrix[0, 0] = slope @ centre + centre @ m @ centre / 2
+        matrix[0, 1:] = matrix[1:, 0] = half * (slope + m @ centre) / 2
+        matrix[1:, 1:] = half[:, None] * m * half / 2
+        problem = cvxpy.Problem(
+            cvxpy.Maximize(cvxpy.trace(matrix @ x)), [cvxpy.diag(x) == np.ones(6)]
+        )
+        value = problem.solve(solver=cvxpy.CLARABEL)
+        assert float(bound[i]) == pytest.approx(value, rel=2e-3)
+        assert float(bound[i]) >= value - 1e-6
+        # A limit below the value is not met; the relaxation itself says so.
+        closer, _, _ = over_box(w, q, lean, region, torch.full_like(none, value - 0.05), state)
+        assert float(closer[i]) == math.inf
 
 
 def test_over_a_ball_without_box_the_dual_is_exact() -> None:
@@ -153,32 +189,36 @@ def test_over_a_ball_without_box_the_dual_is_exact() -> None:
         Perturbations(norm="l2", eps=BUDGETS, box=None),
         torch.tensor([0.5], dtype=torch.float64),
     )
-    bound, delta, _ = over_ball(w, q, lean, region, None)
+    limit = torch.tensor([torch.inf], dtype=torch.float64)
+    bound, delta, _ = over_ball(w, q, lean, region, limit, None)
     assert float(bound) == pytest.approx(0.5 + 0.25, rel=1e-6)
     assert delta[0].tolist() == pytest.approx([-0.5, 0.0], abs=1e-3)
 
 
 def test_the_dual_is_its_formula() -> None:
     generator = torch.Generator().manual_seed(0)
-    root = torch.randn(1, 3, 5, generator=generator, dtype=torch.float64)
-    a = torch.randn(1, 5, generator=generator, dtype=torch.float64)
-    multipliers = 1 + torch.rand(1, 5, generator=generator, dtype=torch.float64)
-    dual = Dual.of(root, a, multipliers, torch.tensor([2.0]).double())
-    gram = root[0].mT @ root[0]
+    w = torch.randn(3, 5, generator=generator, dtype=torch.float64)
+    q = torch.rand(1, 3, generator=generator, dtype=torch.float64)
+    a, half, multipliers = 0.5 + torch.rand(3, 1, 5, generator=generator, dtype=torch.float64)
+    b = q[0].sqrt()[:, None] * w * half[0]
+    spectrum = torch.linalg.eigh((b / multipliers[0] @ b.mT)[None])
+    dual = Dual.of(q.sqrt(), w, half, spectrum, a, multipliers, torch.tensor([2.0]).double())
 
     def formula(f: float) -> float:
-        inverse = torch.linalg.inv(f * torch.diag(multipliers[0]) - gram)
+        inverse = torch.linalg.inv(f * torch.diag(multipliers[0]) - b.mT @ b)
         return float(f + a[0] @ inverse @ a[0] / 2)
 
     top = float(dual.values[0, -1])
     for f in (1.01 * top, 2 * top, 9 * top):
-        assert float(dual(torch.tensor([f], dtype=torch.float64))) == pytest.approx(
+        assert float(dual(torch.tensor([[f]], dtype=torch.float64))) == pytest.approx(
             formula(f), rel=1e-9
         )
-    best, at, _ = dual.least()
+    best, at, point = dual.least()
     grid = min(formula(top * (1 + k / 2000)) for k in range(1, 20000))
     assert float(best) == pytest.approx(grid, rel=1e-4)
     assert float(best) == pytest.approx(formula(float(at)), rel=1e-6)
+    expected = -torch.linalg.solve(float(at) * torch.diag(multipliers[0]) - b.mT @ b, a[0])
+    torch.testing.assert_close(point[0], expected)
 
 
 @ALL
