@@ -8,10 +8,10 @@ run: .venv/installed
 	$(BIN)/qbench run --models all --attacks pgd
 
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-test
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

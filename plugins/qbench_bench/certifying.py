@@ -25,7 +25,7 @@ SHOWN = 0.05  # the budget at which certified accuracy stands beside the time
 _PERTURBATIONS = Perturbations(norm="linf", eps=(0.01, 0.02, 0.05, 0.1, 0.2), box=(0.0, 1.0))
 _GROWING = "circuit-taylor-2"  # the dearest for circuits
 _FEATURES = 96  # divides the rotations of every circuit below
-_TURN = 4.0  # Σ |w| of the circuits that grow, so that all are about as hard
+_TURN = 4.0  # Σ |w| of the circuits that grow
 _IMAGES, _LAYERS, _QUBITS = 16, 32, 8  # what stays fixed while something else grows
 _SIZES = {
     "images": (8, 16, 32, 64),

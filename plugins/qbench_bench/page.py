@@ -291,8 +291,9 @@ def _growth(report: Report) -> str:
     more = number(qubits.seconds[-1] / qubits.seconds[-2])
     return f"""## What certificates of circuits cost
 
-`circuit-taylor-2`, the dearest, on circuits with random angles whose weights have the same sum, so
-that all are about as hard. {most[0]} take ×{more} of {most[1]}.
+`circuit-taylor-2`, the dearest, on circuits with random angles whose weights have the same sum.
+How many images need its last step depends on their margins, which shrink with the qubits.
+{most[0]} take ×{more} of {most[1]}.
 
 ![Time of certificates by images, models, layers and qubits](figures/performance-certificates.png)
 

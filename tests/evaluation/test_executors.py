@@ -25,7 +25,7 @@ from qbench.report import build
 
 pytest.importorskip("distributed", reason="needs the extra 'dask'")
 
-SELECTION = RunSelection(models=("convnet", "fourier"), seeds=(0, 1), limit=24)
+SELECTION = RunSelection(models=("convnet", "fourier"), seeds=(0, 1), limit=8)
 
 
 def leaderboard(folder: Path, executor, on_done=lambda task, record: None) -> dict[str, bytes]:

@@ -520,7 +520,7 @@ def test_a_task_that_ends_its_process_is_named_and_the_others_go_on(tmp_path):
     assert {r.status for r in records if r.label == "fgsm"} == {"done"}
 
 
-ARGUMENTS = ("--models", "convnet,fourier", "--seeds", "0,1", "--limit", "40", "--jobs", "1")
+ARGUMENTS = ("--models", "convnet,fourier", "--seeds", "0,1", "--limit", "12", "--jobs", "1")
 
 
 def start(folder: Path) -> subprocess.Popen[bytes]:
