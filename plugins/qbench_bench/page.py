@@ -12,7 +12,7 @@ from qbench.text import one_line
 from qbench_bench.arithmetic import FORMS, multiply_adds
 from qbench_bench.certifying import SHOWN
 from qbench_bench.problem import TOLERANCE
-from qbench_bench.report import KINDS, Report, Timing, threads
+from qbench_bench.report import KINDS, Report, Scaling, Timing, threads
 
 _BUSY = 0.3  # load a core from which other programs disturb the times
 _DASH = "—"
@@ -234,15 +234,20 @@ The dearest over the cheapest from {min(table)} to {max(table)} qubits:
 {lines}"""
 
 
+def _span(row: Scaling) -> list[str]:
+    """What grows, what stays, and from where to where."""
+    sizes = f"{row.sizes[0]} to {row.sizes[-1]}"
+    times = f"{duration(row.seconds[0])} to {duration(row.seconds[-1])}"
+    return [row.what, row.fixed, sizes, times]
+
+
 def _scaling(report: Report) -> str:
     if not report.scaling:
         return ""
     rows = []
     for row in report.scaling:
-        sizes = f"{row.sizes[0]} to {row.sizes[-1]}"
-        times = f"{duration(row.seconds[0])} to {duration(row.seconds[-1])}"
         grows = [f"×{number(all_[-1] / all_[0])}" for all_ in (row.sizes, row.seconds)]
-        rows.append([row.what, row.fixed, sizes, times, *grows, f"{row.exponent:.2f}"])
+        rows.append([*_span(row), *grows, f"{row.exponent:.2f}"])
     headers = ["What grows", "Fixed", "Size", "Time", "Size grows", "Time grows", "Exponent"]
     return f"""## The whole program
 
@@ -281,11 +286,7 @@ certifiers are there because dear ones build on them, and because they hold in o
 def _growth(report: Report) -> str:
     if not report.growth:
         return ""
-    rows = []
-    for row in report.growth:
-        times = f"{duration(row.seconds[0])} to {duration(row.seconds[-1])}"
-        sizes = f"{row.sizes[0]} to {row.sizes[-1]}"
-        rows.append([row.what, row.fixed, sizes, times, f"{row.exponent:.2f}"])
+    rows = [[*_span(row), f"{row.exponent:.2f}"] for row in report.growth]
     qubits = next(row for row in report.growth if row.what == "qubits")
     most = f"{qubits.sizes[-1]} qubits", f"{qubits.sizes[-2]} qubits"
     more = number(qubits.seconds[-1] / qubits.seconds[-2])

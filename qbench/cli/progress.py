@@ -45,13 +45,8 @@ class Forecast:
 
     def left(self) -> float:
         """Seconds until everything is done."""
-        parts = [
-            left * self._rate(group) for group, left in self._left.items() if self._open(group)
-        ]
-        return sum(parts) / self._at_once
-
-    def _open(self, group: Group) -> bool:
-        return self._count[group] > 0
+        groups = [group for group, count in self._count.items() if count > 0]
+        return sum(self._left[group] * self._rate(group) for group in groups) / self._at_once
 
     def _rate(self, group: Group) -> float:
         """Seconds taken for each second guessed."""

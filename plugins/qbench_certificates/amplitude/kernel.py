@@ -9,19 +9,11 @@ See `relaxation` and `cone` for the mathematics. Arrays are C-contiguous float64
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-_SUMS = {"reassoc", "contract"}  # sums in any order, so that they use vector registers
-
-
-def _cached(function):
-    try:
-        return njit(nogil=True, cache=True, fastmath=_SUMS)(function)
-    except RuntimeError:  # no folder to write to: compiled anew in each process
-        return njit(nogil=True, fastmath=_SUMS)(function)
+from ..sums import compiled_sums
 
 
-@_cached
+@compiled_sums
 def descend(form, centre, half, z, sweeps):
     """Moves z, each column in turn to where Σ_r z_r·form·z_r is least within its ball.
 
@@ -73,7 +65,7 @@ def descend(form, centre, half, z, sweeps):
     return value, multipliers
 
 
-@_cached
+@compiled_sums
 def squared_distances(energy, values, halvings):
     """Σ μλ_i e_i / (1 + μλ_i) for the μ of each row of energies e at which it is largest, (n,).
 

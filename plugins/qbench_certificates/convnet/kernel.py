@@ -10,23 +10,16 @@ holds integers.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from ..sums import compiled_sums
 
 _DEFLECTION = 1.5  # of the ascent's direction; less than 2
 _SPAN, _LEFT = 15, 0.75  # steps in which the gap must shrink to this, or the ascent has no chance
 _TRIED = 4  # steps at which a point is sought that refutes
 _DOWNHILL = 4  # its moves, at most
-_SUMS = {"reassoc", "contract"}  # sums in any order, so that they use vector registers
 
 
-def _cached(function):
-    try:
-        return njit(nogil=True, cache=True, fastmath=_SUMS)(function)
-    except RuntimeError:  # no folder to write to: compiled anew in each process
-        return njit(nogil=True, fastmath=_SUMS)(function)
-
-
-@_cached
+@compiled_sums
 def support(c, low, high, radius, point):
     """An upper bound on c·δ for low ≤ δ ≤ high, ‖δ‖ ≤ radius; fills `point` with such a δ.
 
@@ -71,7 +64,7 @@ def support(c, low, high, radius, point):
     return min(value, bound)
 
 
-@_cached
+@compiled_sums
 def concave(v, s, lean, rows, a, low, high, radius, alive, c, point, reached):
     """Least v·max(0, a) − s·a over the patch's region, for v < 0; `reached` is the a that takes it.
 
@@ -119,7 +112,7 @@ def concave(v, s, lean, rows, a, low, high, radius, alive, c, point, reached):
     return -worst
 
 
-@_cached
+@compiled_sums
 def convex(v, s, lower, upper, reached):
     """Least v·max(0, a) − s·a over lower ≤ a ≤ upper, for v ≥ 0; `reached` is that a.
 
@@ -140,7 +133,7 @@ def convex(v, s, lower, upper, reached):
     return best
 
 
-@_cached
+@compiled_sums
 def spans(rows, patches, a, low, high, radius):
     """Bounds below and above on the outputs a (windows, 4) of one image over its region."""
     lower, upper = np.empty_like(a), np.empty_like(a)
@@ -156,7 +149,7 @@ def spans(rows, patches, a, low, high, radius):
     return lower, upper
 
 
-@_cached
+@compiled_sums
 def winners(lower, upper):
     """Which pieces of max(0, a_j1, …, a_j4) can be the largest, (windows, 5), zero the last."""
     alive = np.ones((len(lower), 5), np.bool_)
@@ -168,7 +161,7 @@ def winners(lower, upper):
     return alive
 
 
-@_cached
+@compiled_sums
 def steepest(v, products, alive):
     """The bound √Σ_jk max v_j v_k A_jw·A_kw' on the slope of a margin: see `spectral_pair`.
 
@@ -191,7 +184,7 @@ def steepest(v, products, alive):
     return np.sqrt(max(total, 0.0))
 
 
-@_cached
+@compiled_sums
 def start(v, lower, upper):
     """The slopes s (windows, 4) to start from."""
     s = np.zeros_like(lower)
@@ -211,7 +204,7 @@ def start(v, lower, upper):
     return s
 
 
-@_cached
+@compiled_sums
 def undecided(v, alive):
     """The windows that count and have more than one piece that can be the largest."""
     found, count = np.empty(len(v), np.int64), 0
@@ -222,7 +215,7 @@ def undecided(v, alive):
     return found[:count]
 
 
-@_cached
+@compiled_sums
 def decided(v, rows, patches, a, alive, slope):
     """What the windows with one winner add to the margin at the image; `slope` is its gradient.
 
@@ -245,7 +238,7 @@ def decided(v, rows, patches, a, alive, slope):
     return level
 
 
-@_cached
+@compiled_sums
 def margin(v, level, slope, index, rows, patches, a, delta, outputs):
     """The margin at the image moved by `delta`; `outputs` are those of the windows `index` there.
 
@@ -278,7 +271,7 @@ def margin(v, level, slope, index, rows, patches, a, delta, outputs):
     return total
 
 
-@_cached
+@compiled_sums
 def downhill(v, slope, index, rows, patches, outputs, low, high, radius, delta):
     """Moves `delta` to where the margin would be least if every window kept its winner.
 
@@ -299,7 +292,7 @@ def downhill(v, slope, index, rows, patches, outputs, low, high, radius, delta):
     support(c, low, high, radius, delta)
 
 
-@_cached
+@compiled_sums
 def ascend(
     v, constant, rows, patches, a, lower, upper, low, high, radius, enough, aim, steps
 ):  # fmt: skip

@@ -22,10 +22,10 @@ from numba import njit
 from numba.core import cgutils
 
 from qbench_engines.statevector import kernel, lanes, rotations
+from qbench_engines.statevector.caching import compiled
 from qbench_engines.statevector.kernel import (
     advance,
     aligned,
-    compiled,
     gather,
     prepare,
     retreat,

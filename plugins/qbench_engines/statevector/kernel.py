@@ -22,6 +22,7 @@ from numba import njit
 from numba.core import event
 
 from qbench_engines.statevector import lanes, rotations
+from qbench_engines.statevector.caching import compiled
 from qbench_engines.statevector.lanes import LANE_BYTES
 
 _density, _cotangent = rotations.add_density, rotations.write_cotangent
@@ -125,13 +126,6 @@ def prepare(radians, groups, qubits, lanes, table):
                     if i != low:
                         left, right = first + 2 * (i ^ low) * lanes, first + 2 * low * lanes
                         _product(table[layer], left, right, first + 2 * i * lanes)
-
-
-def compiled(function):
-    try:
-        return njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # no folder to write to: compiled anew in each process
-        return njit(nogil=True)(function)
 
 
 def _compile(sources):
