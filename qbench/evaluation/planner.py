@@ -14,6 +14,7 @@ from qbench.errors import UsageError, WeightsError
 from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.checks import REVISION as CHECKS
 from qbench.evaluation.checks import ChecksTask
+from qbench.evaluation.fresh import REVISION as FRESH
 from qbench.evaluation.fresh import FreshTask, how_many
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.lipschitz import LipschitzTask
@@ -287,6 +288,7 @@ class _Planner:
         params = provided.resolved(self.protocol.attack_params(name, eps))
         about = ids.FreshId(
             **self._about(trained),
+            revision=FRESH,
             images=how_many(self.data.images),
             images_sha256=self.fresh_sha256,
             attack=ids.Method(name=name, revision=provided.spec.revision, params=params),

@@ -7,8 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from qbench.datasets.base import Dataset, Split
-from qbench.evaluation import checks
-from qbench.evaluation.fresh import how_many
+from qbench.evaluation import checks, fresh
 from qbench.evaluation.isolation import isolated
 from qbench.evaluation.outside import SavedModel
 from qbench.protocols import Protocol
@@ -62,7 +61,10 @@ def recheck(
             return
         yield from _checks(record.metrics, provided, saved, split, protocol)
     if isinstance(record.metrics, FreshMetrics) and record.task.kind == "fresh":
-        due = how_many(record.task.data.images)
+        if record.task.revision != fresh.REVISION:
+            yield f"revision {record.task.revision} of this check, now it is {fresh.REVISION}"
+            return
+        due = fresh.how_many(record.task.data.images)
         if dataset.fresh is None or record.task.images != due:
             yield f"{record.task.images} new images, {due} are due"
             return

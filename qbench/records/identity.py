@@ -160,6 +160,7 @@ class FreshId(_Identity):
     """Accuracy, clean and under an attack, on new images of the data set's generator."""
 
     kind: Literal["fresh"] = "fresh"
+    revision: Revision
     images: Annotated[Count, Field(ge=1)]
     images_sha256: Sha256
     attack: Method

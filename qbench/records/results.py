@@ -109,6 +109,6 @@ def _versions(record: Record) -> Sequence[tuple[str, str, int]]:
         parts.append(("attack", task.attack.name, task.attack.revision))
     if task.kind in ("lipschitz", "radii") and task.certifier is not None:
         parts.append(("certifier", task.certifier.name, task.certifier.revision))
-    if task.kind == "checks":
-        parts.append(("checks", "of models", task.revision))
+    if task.kind in ("checks", "fresh"):
+        parts.append((task.kind, "of models", task.revision))
     return parts

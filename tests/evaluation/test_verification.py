@@ -304,7 +304,7 @@ TAMPERINGS = {
     another_check: "flat gradients: 0.5, found 0",
     no_checks: "convnet seed 0 was attacked, and there is no checks of it",
     new_images: "clean accuracy 0.5 on new images, they give 1",
-    few_new_images: "20 new images, 1000 are due",
+    few_new_images: "20 new images, 400 are due",
 }
 CLEAN = {}
 

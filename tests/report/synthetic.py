@@ -154,7 +154,8 @@ class Run:
                 assert kind == "transfer"
                 way["source"] = Version(name=source.name)
             if kind == "fresh":
-                identity = FreshId(**common, **way, images=1000, images_sha256=sha("fresh"))
+                new = {"images": 400, "images_sha256": sha("fresh")}
+                identity = FreshId(**common, **way, revision=2, **new)
             else:
                 made = TransferId if kind == "transfer" else AttackId
                 identity = made(**(common | way | {"engine": engine} | dict(task)))
