@@ -23,6 +23,7 @@ from qbench.evaluation import outside, workers
 from qbench.evaluation.provenance import packages
 
 T = TypeVar("T")
+ANSWER_S = 10  # how long a scheduler may take to answer
 _ADDRESS = re.compile(r"(tcp|tls|ucx|ws|wss)://\S+")
 
 
@@ -190,7 +191,7 @@ def _dask(where: str, jobs: int) -> Iterator[Executor]:
             yield _Dask(client)
         return
     try:
-        client = Client(where, timeout=10)  # type: ignore[no-untyped-call]
+        client = Client(where, timeout=ANSWER_S)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise UsageError(
             f"no Dask scheduler answers at {where}: start one with 'dask scheduler' ({error})"

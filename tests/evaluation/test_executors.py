@@ -21,21 +21,21 @@ from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.scheduler import Scheduler
 from qbench.records.store import RunStore
 from qbench.registry import PluginFile, load_registry
-from qbench.report import build
+from qbench.report.collect import collect
+from qbench.report.export import to_json
 
 pytest.importorskip("distributed", reason="needs the extra 'dask'")
 
 SELECTION = RunSelection(models=("convnet", "fourier"), seeds=(0, 1), limit=8)
 
 
-def leaderboard(folder: Path, executor, on_done=lambda task, record: None) -> dict[str, bytes]:
+def leaderboard(folder: Path, executor, on_done=lambda task, record: None) -> str:
+    """Everything that a report is made of."""
     store = RunStore(folder)
     with store.locked():
         records = Scheduler(make_plan(SELECTION), store, executor, on_done).run()
     assert {record.status for record in records} == {"done"}
-    build(store.results(), folder / "leaderboard")
-    board = folder / "leaderboard"
-    return {str(p.relative_to(board)): p.read_bytes() for p in board.rglob("*") if p.is_file()}
+    return to_json(collect(store.results()))
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +131,8 @@ def test_workers_with_other_versions_are_refused():
         executors._check_versions(Client())
 
 
-def test_where_nobody_answers():
+def test_where_nobody_answers(monkeypatch):
+    monkeypatch.setattr(executors, "ANSWER_S", 1.0)
     with (
         pytest.raises(UsageError, match=r"no Dask scheduler answers at tcp://127\.0\.0\.1:9"),
         open_executor("tcp://127.0.0.1:9", 1),

@@ -7,12 +7,10 @@ import hashlib
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import MODELS, PLUGIN
+from conftest import MODELS
 from fake_ibm import CRN, TOKEN, FakeIbm, Fault
 
 from qbench.errors import QbenchError, UnknownNameError, UsageError
@@ -60,17 +58,21 @@ def test_a_run_on_a_device_gives_records_with_its_jobs(ibm: FakeIbm, hardware, s
     assert _report() == report
 
 
-def _client(ibm: FakeIbm, *arguments: str) -> int:
-    """Run the command in a process of its own, which the fake service can kill."""
-    script = Path(__file__).with_name("ibm_client.py")
-    child = subprocess.Popen(
-        [sys.executable, str(script), str(ibm.port), "hardware", *arguments, *PLUGIN],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    ibm.pid = child.pid
-    return child.wait(timeout=120)
+def _client(ibm: FakeIbm, hardware, *arguments: str) -> int:
+    """Run the command in a child of this process, which the fake service can kill."""
+    ready, go = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.read(ready, 1)
+        try:
+            hardware(*arguments)
+        finally:
+            os._exit(1)  # past pytest, whatever it raised
+    ibm.pid = child
+    os.write(go, b"!")
+    os.close(ready)
+    os.close(go)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_a_kill_at_any_point_loses_nothing_and_submits_nothing_twice(
@@ -78,21 +80,21 @@ def test_a_kill_at_any_point_loses_nothing_and_submits_nothing_twice(
 ):
     killed = -9
     ibm.faults = [Fault("POST", "/jobs$", "kill")]  # written down, not handed in
-    assert _client(ibm, "run", *selection) == killed
+    assert _client(ibm, hardware, "run", *selection) == killed
     assert ibm.jobs == {}
     entries = Ledger(Path("run/hardware/ledger.jsonl")).entries.values()
     assert [entry.status for entry in entries] == ["intended"]
 
     ibm.faults = [Fault("POST", "/jobs$", "kill", after=True)]  # accepted, its id never read
-    assert _client(ibm, "resume", "run") == killed
+    assert _client(ibm, hardware, "resume", "run") == killed
     assert len(ibm.jobs) == 1
 
     ibm.faults = [Fault("GET", r"/jobs/job-\d+$", "kill")]  # handed in, while waiting
-    assert _client(ibm, "resume", "run") == killed
+    assert _client(ibm, hardware, "resume", "run") == killed
     assert len(ibm.jobs) == 4
 
     ibm.faults = [Fault("GET", "/results$", "kill", after=True)]  # while counts are fetched
-    assert _client(ibm, "resume", "run") == killed
+    assert _client(ibm, hardware, "resume", "run") == killed
     assert not Path("run/hardware/report.json").exists()
 
     hardware("collect", "run")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from small_runs import SMALL, run
@@ -14,22 +13,21 @@ from qbench.protocols import load_protocol
 from qbench.records.archive import Archive
 from qbench.records.results import Results
 from qbench.records.store import RunStore
-from qbench.report import build, known_dataset
+from qbench.report.collect import collect
+from qbench.report.export import to_json
+from qbench.report.page import page
 
 SELECTION = replace(SMALL, limit=10, attacks=("pgd", "fgsm"), certifiers=("*-linear", "spectral-*"))
 
 
-def page(results: Results, out: Path) -> dict[str, bytes]:
-    """Everything that is built, without what says where it comes from."""
-    protocol, dataset = load_protocol("glyphs-linf-v1"), known_dataset(results)
-    build(results, out, protocol=protocol, dataset=dataset)
-    files = {str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    numbers = json.loads(files.pop("leaderboard.json"))
+def report(results: Results) -> tuple[str, str]:
+    """The numbers and the tables, without what says where they come from."""
+    board = collect(results, protocol=load_protocol("glyphs-linf-v1"))
+    numbers = json.loads(to_json(board))
     numbers.pop("provenance")
-    text = files.pop("README.md").decode()
-    tables, _, about = text.partition("\n## How to reproduce")
+    tables, _, about = page(board, []).partition("\n## How to reproduce")
     assert about
-    return {**files, "numbers": json.dumps(numbers).encode(), "tables": tables.encode()}
+    return json.dumps(numbers), tables
 
 
 @pytest.fixture
@@ -80,4 +78,4 @@ def test_merged_runs_of_two_versions_are_the_run_of_all_at_once(tmp_path, set_ve
     assert Archive.read(tmp_path / "archive").add(store.results())
     filled = Archive.read(tmp_path / "archive").results()
     assert [r.id for r in filled.records] == [r.id for r in whole.records]
-    assert page(filled, tmp_path / "page-merged") == page(whole, tmp_path / "page-whole")
+    assert report(filled) == report(whole)
