@@ -1,0 +1,188 @@
+"""What a claim's quantities are, read from results: by seed and image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbench.datasets.base import load_data
+from qbench.records.columns import Columns
+from qbench.records.record import Record
+from qbench.records.results import Results
+from qbench.records.worst import correct_and_robust
+from qbench.report.noisy_engines import split
+from qbench.report.outcomes import Outcomes
+from qbench.report.questions import Answers, Question, answers, lipschitz, training
+from qbench.report.radii import best, by_seed, proves
+from qbench.report.transfer import Setting
+from qbench_claims.claim import Quantity
+from qbench_claims.patterns import PATTERNS, Patterns
+
+Values = NDArray[np.float64]
+
+
+class MissingError(Exception):
+    """A quantity that the results do not hold; the message says which."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Values of a quantity.
+
+    Args:
+        model: Whose seeds they are: quantities of one model vary together.
+        values: (seeds, images); of what has one value a seed, (seeds, 1).
+    """
+
+    model: str
+    values: Values
+
+    @property
+    def mean(self) -> float:
+        """Over seeds and images."""
+        return float(self.values.mean())
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the seeds' means; 0 for a single seed."""
+        means = self.values.mean(axis=1)
+        return float(means.std(ddof=1)) if len(means) > 1 else 0.0
+
+
+class Evidence:
+    """The results of one board, asked for quantities.
+
+    Args:
+        results: Records of one protocol, and what belongs to them.
+        patterns: Makes and measures perturbations.
+
+    Raises:
+        StoreError: The records do not belong together.
+    """
+
+    def __init__(self, results: Results, patterns: Patterns) -> None:
+        records, _ = split(results.records)
+        by_id = {record.id: record for record in records}
+        self._found: Answers = answers(records)
+        self._patterns = patterns
+        self._norm = next((r.task.norm for r in records if r.task.kind == "attack"), None)
+        self._read = lru_cache(maxsize=None)(lambda key: results.columns(by_id[key]))
+
+    def measure(self, asked: Quantity) -> Measured:
+        """A quantity's values, of the seeds that have some.
+
+        Raises:
+            MissingError: The results do not hold it.
+        """
+        if asked.measure in PATTERNS:
+            values = self._patterns.measure(asked.measure, asked.model, self._weights(asked.model))
+        else:
+            values = _MEASURES[asked.measure](self, asked)
+        if not values:
+            raise MissingError(f"no {asked}")
+        return Measured(asked.model, np.stack([of for _, of in sorted(values.items())]))
+
+    def _done(self, kind: Any, model: str, **about: Any) -> dict[int, Record]:
+        found = self._found.get(Question(kind, model, **about), {})
+        return {seed: record for seed, record in found.items() if record.status == "done"}
+
+    def _columns(self, record: Record) -> Columns:
+        return self._read(record.id)
+
+    def _weights(self, model: str) -> dict[int, str]:
+        """Fingerprints of a model's weights by seed."""
+        return {s: r.weights for s, r in self._done("training", model).items() if r.weights}
+
+    def clean(self, asked: Quantity) -> dict[int, Values]:
+        """Whether clean images are classified correctly."""
+        found: dict[int, Values] = {}
+        for question, by in self._found.items():
+            if question.kind == "attack" and question.model == asked.model:
+                for seed, record in by.items():
+                    if record.status == "done" and seed not in found:
+                        found[seed] = correct_and_robust(self._columns(record))[0]
+        return found
+
+    def robust(self, asked: Quantity) -> dict[int, Values]:
+        """Whether images are classified correctly before and under an attack."""
+        done = self._done("attack", asked.model, attack=asked.attack, eps=asked.eps)
+        return {seed: correct_and_robust(self._columns(r))[1] for seed, r in done.items()}
+
+    def worst(self, asked: Quantity) -> dict[int, Values]:
+        """Whether images are classified correctly under everything on record."""
+        assert asked.eps is not None
+        return dict(self._outcomes.worst(asked.model, asked.eps))
+
+    @cached_property
+    def _outcomes(self) -> Outcomes:
+        settings = {
+            Setting(question.attack, question.eps)
+            for question in self._found
+            if question.kind == "attack" and question.attack and question.eps is not None
+        }
+        return Outcomes(self._found, sorted(settings), self._columns)
+
+    def transfer(self, asked: Quantity) -> dict[int, Values]:
+        """Whether images made for another model are classified correctly, and clean ones too."""
+        return {s: correct_and_robust(c)[1] for s, c in self._transferred(asked).items()}
+
+    def transfer_loss(self, asked: Quantity) -> dict[int, Values]:
+        """Whether images are right clean and wrong when they were changed for another model."""
+        return {
+            seed: clean - robust
+            for seed, of in self._transferred(asked).items()
+            for clean, robust in [correct_and_robust(of)]
+        }
+
+    def _transferred(self, asked: Quantity) -> dict[int, Columns]:
+        about = {"source": asked.source, "attack": asked.attack, "eps": asked.eps}
+        done = self._done("transfer", asked.model, **about)
+        return {seed: self._columns(record) for seed, record in done.items()}
+
+    def certified(self, asked: Quantity) -> dict[int, Values]:
+        """Whether an image is correct and has a proved radius of at least ε, by any certifier."""
+        assert asked.eps is not None
+        radii = [
+            by_seed([record for record in by.values() if proves(record)], self._columns)
+            for question, by in self._found.items()
+            if (question.kind, question.model, question.norm) == ("radii", asked.model, self._norm)
+        ]
+        seeds = {seed for of in radii for seed in of}
+        each = {seed: best([of[seed] for of in radii if seed in of]) for seed in seeds}
+        return {seed: (of.radius >= asked.eps).astype(float) for seed, of in each.items()}
+
+    def test_accuracy(self, asked: Quantity) -> dict[int, Values]:
+        """Accuracy on the test images after an epoch."""
+        assert asked.epoch is not None
+        done = self._done("training", asked.model)
+        curves = {seed: training(record).test_accuracy for seed, record in done.items()}
+        at = asked.epoch - 1
+        return {s: np.array([curve[at]]) for s, curve in curves.items() if at < len(curve)}
+
+    def lipschitz(self, asked: Quantity) -> dict[int, Values]:
+        """A Lipschitz bound."""
+        done = self._done("lipschitz", asked.model, certifier=asked.certifier)
+        return {seed: np.array([lipschitz(record).bound]) for seed, record in done.items()}
+
+
+_MEASURES: Mapping[str, Callable[[Evidence, Quantity], dict[int, Values]]] = {
+    "clean": Evidence.clean,
+    "robust": Evidence.robust,
+    "worst": Evidence.worst,
+    "transfer": Evidence.transfer,
+    "transfer-loss": Evidence.transfer_loss,
+    "certified": Evidence.certified,
+    "test-accuracy": Evidence.test_accuracy,
+    "lipschitz": Evidence.lipschitz,
+}
+
+
+def evidence(results: Results) -> Evidence:
+    """The evidence of results, with the perturbations of their data set's images."""
+    task = next(r.task for r in results.records if r.task.kind == "attack")
+    return Evidence(results, Patterns(load_data(task.data.name), task.data.images))
