@@ -1,4 +1,4 @@
-"""Attacks as they are asked for and shown: a name, or a name with parameters."""
+"""Attacks and data sets as they are asked for and shown: a name, or a name with parameters."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from qbench.registry import Scalar
 
 
 def parse_attack(text: str) -> tuple[str, dict[str, Scalar]]:
+    """Read the name of an attack, as `parse_name`."""
+    return parse_name("attack", text)
+
+
+def parse_name(kind: str, text: str) -> tuple[str, dict[str, Scalar]]:
     """Read `name:parameter=value:...`; values are numbers, true, false or text.
 
     Raises:
@@ -19,13 +24,13 @@ def parse_attack(text: str) -> tuple[str, dict[str, Scalar]]:
     for part in parts:
         key, equals, value = part.partition("=")
         if not key.isidentifier() or not equals or not value:
-            raise UsageError(f"attack {text!r}: write NAME:PARAMETER=VALUE:..., not {part!r}")
+            raise UsageError(f"{kind} {text!r}: write NAME:PARAMETER=VALUE:..., not {part!r}")
         params[key] = _value(value)
     return name, params
 
 
 def attack_label(name: str, params: Mapping[str, Scalar], usual: Mapping[str, Scalar]) -> str:
-    """How an attack is shown: its name, and those of its parameters that are not the usual ones."""
+    """Its name, and those of its parameters that are not the usual ones."""
     other = {key: value for key, value in params.items() if usual.get(key, value) != value}
     other |= {key: value for key, value in params.items() if key not in usual}
     return ":".join([name, *(f"{key}={_text(other[key])}" for key in sorted(other))])

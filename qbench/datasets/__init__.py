@@ -10,10 +10,11 @@ from qbench.specs import DatasetSpec
 
 @hookimpl
 def qbench_datasets() -> Iterable[DatasetSpec]:
-    """The frozen glyphs, and loaders of other people's images of the same size."""
+    """The frozen glyphs, and loaders of other people's images and tables."""
     yield DatasetSpec(
         name="glyphs",
-        description="four glyphs - + ⊢ ⊣, 16x16, 1000 train and 200 test images, frozen",
+        description="four glyphs - + ⊢ ⊣, 16x16, 1000 train and 200 test images, frozen; "
+        "glyphs:side=8 averages them to 8x8",
         factory="qbench.datasets.glyphs:load",
     )
     yield DatasetSpec(
@@ -30,5 +31,16 @@ def qbench_datasets() -> Iterable[DatasetSpec]:
     yield DatasetSpec(
         name="digits4",
         description="scikit-learn's bundled digits 0-3, upsampled to 16x16",
-        factory="qbench.datasets.digits4:load",
+        factory="qbench.datasets.scikit:digits4",
+    )
+    yield DatasetSpec(
+        name="digits",
+        description="scikit-learn's bundled digits 0-9, 8x8, 1447 train and 350 test images",
+        factory="qbench.datasets.scikit:digits",
+    )
+    yield DatasetSpec(
+        name="iris",
+        description="scikit-learn's bundled irises, a table of 4 features and 3 classes, "
+        "99 train and 51 test rows",
+        factory="qbench.datasets.scikit:iris",
     )

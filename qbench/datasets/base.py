@@ -1,163 +1,290 @@
-"""What a data set is, and what its images must be."""
+"""What a data set is, how one is made of one's own data, and how one is loaded by name."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
+from qbench.attack_strings import attack_label, parse_name
+from qbench.datasets import reading
+from qbench.datasets.building import Declared, FeatureRange, Form, Given, about, build, given
+from qbench.datasets.splits import Split, check_images
 from qbench.errors import DataError
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import PluginFile, Provided, Scalar, load_registry
+from qbench.specs import DatasetSpec
 
-MOST_CLASSES = 32_767  # labels are kept in 16 bits
+if TYPE_CHECKING:
+    import pandas as pd
 
-
-@dataclass(frozen=True)
-class Split:
-    """Images and labels.
-
-    Args:
-        x: float32 (n, features) in [0, 1], row-major flattened images.
-        y: int64 (n,) class labels.
-    """
-
-    x: Tensor
-    y: Tensor
+__all__ = ["Dataset", "Split", "check_images", "find_data", "load_data"]
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A frozen set of images.
+    """A frozen set of images, or of the rows of a table.
 
     Args:
         name, version: As in records.
         sha256: Of its content. `load_data` computes it, whatever stands here.
-        image_shape: Rows and columns.
+        image_shape: Rows and columns of the images; None for a table of features.
         classes: Names of the classes by label.
         train, test: The two splits.
         fresh: Makes n new test images, always the same ones and none of the test images, where
             the data set can.
+        feature_names: Of a table's features, for pictures and messages.
     """
 
     name: str
     version: int
     sha256: str
-    image_shape: tuple[int, int]
+    image_shape: tuple[int, int] | None
     classes: tuple[str, ...]
     train: Split
     test: Split
     fresh: Callable[[int], Split] | None = None
+    feature_names: tuple[str, ...] | None = None
+
+    @property
+    def features(self) -> int:
+        """How many features an image or a row has."""
+        return int(self.train.x.shape[1])
+
+    @classmethod
+    def from_arrays(
+        cls,
+        x_train: Any,
+        y_train: Any,
+        x_test: Any,
+        y_test: Any,
+        *,
+        name: str,
+        classes: Sequence[str] | None = None,
+        image_shape: tuple[int, int] | None = None,
+        feature_range: FeatureRange = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> Dataset:
+        """A data set from numpy arrays, torch tensors, lists or data frames of any precision.
+
+        Args:
+            x_train, x_test: Rows of a table (n, features); or grey images (n, rows, columns), also
+                with one channel, or flattened with an `image_shape`.
+            y_train, y_test: Labels (n,), integers or text.
+            name: What it is called.
+            classes: Their names. Integer labels are then their places 0, 1, ...; without, the
+                classes are the labels of the training data in ascending order.
+            image_shape: Rows and columns of flattened images.
+            feature_range: What is mapped to [0, 1], the box that perturbed inputs stay in: a pair
+                (low, high), or one pair a feature. A value outside is refused. With `"train"`,
+                smallest and largest training value of each feature (of images: of all pixels);
+                test values outside are moved to the nearer end. None for values in [0, 1].
+            feature_names: Of a table's features.
+
+        Raises:
+            DataError: Naming split, image or row, and fault.
+        """
+        declared = Declared(
+            classes=classes,
+            image_shape=image_shape,
+            feature_range=feature_range,
+            feature_names=feature_names,
+        )
+        with about(f"data set {name!r}"):
+            return cls._of(name, build(Given(x_train, y_train), Given(x_test, y_test), declared))
+
+    @classmethod
+    def from_folder(cls, folder: Path | str, *, name: str) -> Dataset:
+        """A data set from the grey PNGs in `folder/train/CLASS/*.png` and `folder/test/CLASS`.
+
+        Classes and, within them, files are in the order of their names. Images have 8 or 16 bits
+        and one size. Needs pillow.
+
+        Raises:
+            DataError: Naming the file and fault.
+        """
+        with about(f"data set {name!r}"):
+            return cls._of(name, reading.read_folder(Path(folder)))
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: pd.DataFrame,
+        *,
+        name: str,
+        label: str,
+        split: str | None = None,
+        test_share: float = 0.25,
+        seed: int = 0,
+        classes: Sequence[str] | None = None,
+        image_shape: tuple[int, int] | None = None,
+        feature_range: FeatureRange = None,
+    ) -> Dataset:
+        """A data set from a table: every column but the label and the split is a feature.
+
+        Args:
+            frame: The table.
+            name: What the data set is called.
+            label: Column of the labels, integers or text.
+            split: Column that says `train` or `test`; None to draw the test rows.
+            test_share: Share of every class that is drawn for testing.
+            seed: Of the drawing.
+            classes, image_shape, feature_range: As in `from_arrays`.
+
+        Raises:
+            DataError: Naming row, by the table's index, or column, and fault.
+        """
+        declared = Declared(
+            classes=classes, image_shape=image_shape, feature_range=feature_range
+        )
+        division = reading.Division(label, split, test_share, seed)
+        with about(f"data set {name!r}"):
+            return cls._of(name, reading.read_frame(frame, declared, division))
+
+    @classmethod
+    def from_csv(cls, file: Path | str, *, name: str, label: str, **options: Any) -> Dataset:
+        """A data set from a CSV file whose first line names the columns; see `from_frame`.
+
+        Raises:
+            DataError: Naming row (the first after the names is 0) or column, and fault.
+        """
+        with about(f"data set {name!r}"):
+            frame = reading.read_csv(Path(file))
+        return cls.from_frame(frame, name=name, label=label, **options)
+
+    @classmethod
+    def from_torch(
+        cls,
+        train: Any,
+        test: Any,
+        *,
+        name: str,
+        classes: Sequence[str] | None = None,
+        image_shape: tuple[int, int] | None = None,
+        feature_range: FeatureRange = None,
+    ) -> Dataset:
+        """A data set from two `torch.utils.data.Dataset`s of pairs (x, label).
+
+        Each pair is read once, in order: what a random transformation makes of it is kept.
+
+        Args:
+            train, test: The two splits. x is a row (features,) or a grey image (rows, columns),
+                also with one channel, as a tensor, an array or a picture of pillow.
+            name, classes, image_shape, feature_range: As in `from_arrays`.
+
+        Raises:
+            DataError: Naming split, item and fault.
+        """
+        declared = Declared(
+            classes=classes, image_shape=image_shape, feature_range=feature_range
+        )
+        with about(f"data set {name!r}"):
+            return cls._of(name, reading.read_torch(train, test, declared))
+
+    @classmethod
+    def _of(cls, name: str, built: tuple[Form, Split, Split]) -> Dataset:
+        form, train, test = built
+        return cls(
+            name=name,
+            version=1,
+            sha256=_sha256(form.image_shape, train, test),
+            image_shape=form.image_shape,
+            classes=form.classes,
+            train=train,
+            test=test,
+            feature_names=form.names,
+        )
+
+
+def find_data(
+    name: str, plugins: tuple[PluginFile, ...] = ()
+) -> tuple[Provided[DatasetSpec], dict[str, Scalar]]:
+    """Who provides a data set, and the parameters in its name: `NAME` or `NAME:PARAMETER=VALUE`.
+
+    Raises:
+        UsageError: There is no such data set, or the name is not of this form.
+    """
+    plain, params = parse_name("data set", name)
+    return load_registry(plugins).get("dataset", plain), params
 
 
 @lru_cache(maxsize=4)
 def load_data(name: str, plugins: tuple[PluginFile, ...] = ()) -> Dataset:
     """A data set by name, checked, with the SHA-256 of its images and labels.
 
+    It is called by its name and those of its parameters that differ from the usual ones.
+
     Raises:
         UnknownNameError: There is no such data set.
-        DataError: It does not load, or is no such data set.
+        UsageError, DataError, PluginError: It does not load, or is no such data set.
     """
-    made = load_registry(plugins).get("dataset", name).create()
+    provided, params = find_data(name, plugins)
+    plain = provided.spec.name
+    label = attack_label(plain, provided.resolved(params), provided.resolved({}))
+    with about(f"data set {plain!r}"):
+        _check_parameters(provided, params)
+    made = provided.create(**params)
+    with about(f"data set {label!r}"):
+        return _checked(plain, label, made)
+
+
+def _check_parameters(provided: Provided[DatasetSpec], given: Iterable[str]) -> None:
     try:
-        dataset = _checked(name, made)
-    except DataError as error:
-        raise DataError(f"data set {name!r}: {error}") from error
-    train, test = (_plain(split) for split in (dataset.train, dataset.test))
+        known = inspect.signature(provided.spec.resolve()).parameters
+    except Exception:
+        return  # making it says why there is no such factory
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values()):
+        return
+    for name in given:
+        if name not in known:
+            takes = f"it takes {', '.join(known)}" if known else "it takes none"
+            raise DataError(f"it has no parameter {name!r}: {takes}")
+
+
+def _checked(name: str, label: str, made: object) -> Dataset:
+    """What a factory made, in the form that every user of it relies on."""
+    if not isinstance(made, Dataset):
+        raise DataError(f"its factory made a {type(made).__name__}, not a Dataset")
+    if made.name not in (name, label):
+        raise DataError(f"it calls itself {made.name!r}")
+    splits = []
+    for kind, split in (("train", made.train), ("test", made.test)):
+        with about(kind):
+            splits.append(given(split))
+    declared = Declared(
+        classes=made.classes,
+        image_shape=made.image_shape,
+        feature_names=made.feature_names,
+    )
+    form, train, test = build(*splits, declared)
     return replace(
-        dataset,
+        made,
+        name=label,
+        sha256=_sha256(form.image_shape, train, test),
+        image_shape=form.image_shape,
+        classes=form.classes,
         train=train,
         test=test,
-        sha256=_sha256(dataset.image_shape, train, test),
-        fresh=None if dataset.fresh is None else partial(_fresh, dataset),
+        fresh=None if made.fresh is None else partial(_fresh, label, form, made.fresh),
+        feature_names=form.names,
     )
 
 
-def _plain(split: Split) -> Split:
-    return Split(split.x.contiguous(), split.y.long())
-
-
-def _fresh(dataset: Dataset, n: int) -> Split:
+def _fresh(name: str, form: Form, make: Callable[[int], Split], n: int) -> Split:
     """What a data set makes as n new images, checked as its other images are."""
-    assert dataset.fresh is not None
-    try:
-        split = dataset.fresh(n)
-        _check_split(split, dataset)
+    with about(f"data set {name!r}: new images"):
+        split = form.split(given(make(n)))
         if len(split.y) != n:
             raise DataError(f"{len(split.y)} images instead of {n}")
-    except DataError as error:
-        raise DataError(f"data set {dataset.name!r}: new images: {error}") from error
-    return _plain(split)
+    return split
 
 
-def _checked(name: str, dataset: object) -> Dataset:
-    if not isinstance(dataset, Dataset):
-        raise DataError(f"its factory made a {type(dataset).__name__}, not a Dataset")
-    if dataset.name != name:
-        raise DataError(f"it calls itself {dataset.name!r}")
-    if not 2 <= len(dataset.classes) <= MOST_CLASSES:
-        raise DataError(f"it has {len(dataset.classes)} classes: give 2 to {MOST_CLASSES}")
-    shape = dataset.image_shape
-    if len(shape) != 2 or not all(isinstance(side, int) and side > 0 for side in shape):
-        raise DataError(f"its images have shape {shape}: give rows and columns")
-    for kind in ("train", "test"):
-        try:
-            _check_split(getattr(dataset, kind), dataset)
-        except DataError as error:
-            raise DataError(f"{kind}: {error}") from error
-    return dataset
-
-
-def _check_split(split: object, dataset: Dataset) -> None:
-    if not isinstance(split, Split):
-        raise DataError(f"a {type(split).__name__} instead of a Split")
-    rows, columns = dataset.image_shape
-    check_images(split.x, split.y, rows * columns, len(dataset.classes))
-    if split.x.dtype != torch.float32:
-        raise DataError(f"images are {split.x.dtype}: give float32")
-
-
-def _sha256(shape: tuple[int, int], *splits: Split) -> str:
+def _sha256(shape: tuple[int, int] | None, *splits: Split) -> str:
     digest = hashlib.sha256(f"{shape}".encode())
     for split in splits:
         for values in (split.x, split.y):
             digest.update(f"{tuple(values.shape)}".encode() + values.numpy().tobytes())
     return digest.hexdigest()
-
-
-def check_images(x: Tensor, y: Tensor, features: int, classes: int) -> None:
-    """Check that x (n, features) and y (n,) are images and labels a model can be tried on.
-
-    Raises:
-        DataError: Naming the first offender.
-    """
-    if not isinstance(x, Tensor) or not isinstance(y, Tensor):
-        raise DataError(
-            f"images and labels must be torch tensors, got {type(x).__name__} and "
-            f"{type(y).__name__}: use torch.as_tensor"
-        )
-    if x.dim() != 2 or x.shape[1] != features or len(x) == 0 or not x.is_floating_point():
-        raise DataError(
-            f"images must be floating point of shape (n, {features}), "
-            f"got {x.dtype} of shape {tuple(x.shape)}"
-        )
-    if y.shape != x.shape[:1] or y.is_floating_point() or y.dtype == torch.bool:
-        raise DataError(
-            f"labels must be integers of shape ({len(x)},), got {y.dtype} of shape {tuple(y.shape)}"
-        )
-    bad = (~((x >= 0) & (x <= 1)).all(1)).nonzero()[:, 0]
-    if len(bad):
-        row = x[bad[0]]
-        value = row[~((row >= 0) & (row <= 1))][0]
-        raise DataError(
-            f"image {int(bad[0])} ({len(bad)} in all) has the pixel {value:g}, outside [0, 1]: "
-            "scale the images"
-        )
-    bad = ((y < 0) | (y >= classes)).nonzero()[:, 0]
-    if len(bad):
-        raise DataError(
-            f"image {int(bad[0])} has the label {int(y[bad[0]])}: there are {classes} classes"
-        )

@@ -12,7 +12,7 @@ import hashlib
 import io
 import math
 import sys
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +41,17 @@ Floats = NDArray[np.float64]
 _erf = np.frompyfunc(math.erf, 1, 1)
 
 
-def load() -> Dataset:
+def load(side: int = SIDE) -> Dataset:
     """The frozen images.
 
+    Args:
+        side: Rows and columns: 16, or 8, 4 or 2 for the means over squares of pixels.
+
     Raises:
-        DataError: The file is missing or was changed.
+        DataError: The file is missing or was changed, or there is no such side.
     """
+    if isinstance(side, bool) or side not in (2, 4, 8, SIDE) or not isinstance(side, int):
+        raise DataError(f"data set 'glyphs': side must be 2, 4, 8 or {SIDE}, got {side!r}")
     try:
         content = FILE.read_bytes()
     except OSError as error:
@@ -60,15 +65,16 @@ def load() -> Dataset:
             "reinstall qbench-robustness"
         )
     with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-        train = _split(arrays["x_train"], arrays["y_train"])
-        test = _split(arrays["x_test"], arrays["y_test"])
-    return Dataset("glyphs", 1, SHA256, (SIDE, SIDE), CLASSES, train, test, draw_fresh)
+        train = _split(arrays["x_train"], arrays["y_train"], side)
+        test = _split(arrays["x_test"], arrays["y_test"], side)
+    fresh = partial(draw_fresh, side=side)
+    return Dataset("glyphs", 1, SHA256, (side, side), CLASSES, train, test, fresh)
 
 
 @lru_cache(maxsize=4)
-def draw_fresh(n: int) -> Split:
+def draw_fresh(n: int, side: int = SIDE) -> Split:
     """New images by the generator of the frozen ones, from a seed of their own."""
-    return _split(*_images(np.random.Generator(np.random.PCG64(_FRESH_SEED)), n))
+    return _split(*_images(np.random.Generator(np.random.PCG64(_FRESH_SEED)), n), side)
 
 
 def generate() -> dict[str, NDArray[Any]]:
@@ -126,8 +132,11 @@ def _between(bounds: tuple[float, float], uniform: Floats) -> Floats:
     return bounds[0] + (bounds[1] - bounds[0]) * uniform
 
 
-def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Split:
-    x = torch.from_numpy(images.reshape(len(images), -1).astype(np.float32) / 255)
+def _split(images: NDArray[np.uint8], labels: NDArray[np.uint8], side: int) -> Split:
+    """Means over squares of pixels, of integers: one division, the same on every machine."""
+    each = SIDE // side
+    sums = images.reshape(len(images), side, each, side, each).sum((2, 4), dtype=np.int64)
+    x = torch.from_numpy(sums.reshape(len(images), -1).astype(np.float32) / (255 * each**2))
     return Split(x, torch.from_numpy(labels.astype(np.int64)))
 
 

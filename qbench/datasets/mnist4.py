@@ -8,12 +8,13 @@ import http.client
 import os
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qbench.datasets.base import Dataset
-from qbench.datasets.files import balanced, cropped, dataset, resized
+from qbench.datasets.files import balanced, cropped, resized
 from qbench.errors import DataError
 from qbench.files import write_atomically
 
@@ -41,7 +42,7 @@ def load() -> Dataset:
     """
     folder = Path(os.environ.get(VARIABLE) or Path.home() / ".cache" / "qbench" / "mnist")
     contents = [_file(folder, name, sha256) for name, sha256 in FILES.items()]
-    parts = []
+    parts: list[Any] = []
     for images, labels, each in (
         (contents[0], contents[1], _TRAIN_EACH),
         (contents[2], contents[3], _TEST_EACH),
@@ -52,8 +53,8 @@ def load() -> Dataset:
         pixels = _idx(images)[chosen].astype(np.float32) / np.float32(255)
         # 8 bits, so that last-bit differences between machines do not change the hash
         images8 = np.rint(255 * cropped(resized(pixels, 18))) / np.float32(255)
-        parts.append((images8, y[chosen]))
-    return dataset("mnist4", ("0", "1", "2", "3"), *parts)
+        parts += [images8, y[chosen]]
+    return Dataset.from_arrays(*parts, name="mnist4", classes=("0", "1", "2", "3"))
 
 
 def _file(folder: Path, name: str, sha256: str) -> bytes:

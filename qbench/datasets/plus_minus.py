@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from qbench.datasets.base import Dataset
-from qbench.datasets.files import cropped, dataset, optional
+from qbench.datasets.files import cropped, optional
 from qbench.errors import DataError
 
 VARIABLE = "QBENCH_PLUS_MINUS"
@@ -38,16 +38,16 @@ def load() -> Dataset:
         )
     path = Path(name)
     if path.is_dir():
-        parts = [_folder(path / f"dataset_{split}") for split in ("train", "test")]
+        parts = [*_folder(path / "dataset_train"), *_folder(path / "dataset_test")]
     elif path.is_file():
         parts = _hdf5(path)
     else:
         raise DataError(f"{VARIABLE} names {path}, which does not exist")
-    return dataset("plus-minus", CLASSES, *parts)
+    return Dataset.from_arrays(*parts, name="plus-minus", classes=CLASSES)
 
 
 def _folder(root: Path) -> tuple[Any, Any]:
-    pillow = optional("PIL.Image", "plus-minus")
+    pillow = optional("PIL.Image", "data set 'plus-minus'")
     images, labels = [], []
     for label in range(len(CLASSES)):
         files = sorted((root / f"class_{label}").glob("*.png"), key=lambda file: file.name)
@@ -62,8 +62,8 @@ def _folder(root: Path) -> tuple[Any, Any]:
     return cropped(np.stack(images)), labels
 
 
-def _hdf5(path: Path) -> list[tuple[Any, Any]]:
-    h5py = optional("h5py", "plus-minus")
+def _hdf5(path: Path) -> list[Any]:
+    h5py = optional("h5py", "data set 'plus-minus'")
     try:
         with h5py.File(path) as file:
             arrays = {
@@ -79,4 +79,4 @@ def _hdf5(path: Path) -> list[tuple[Any, Any]]:
     for split in ("train", "test"):
         if arrays[f"img_{split}"].shape[1:] != (16, 16):
             raise DataError(f"{path}: img_{split} has shape {arrays[f'img_{split}'].shape}")
-    return [(arrays[f"img_{split}"], arrays[f"labels_{split}"]) for split in ("train", "test")]
+    return [arrays[f"{kind}_{split}"] for split in ("train", "test") for kind in ("img", "labels")]

@@ -1,0 +1,75 @@
+"""The data sets `digits`, `digits4` and `iris`, bundled with scikit-learn: no network."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbench.datasets.base import Dataset
+from qbench.datasets.files import SIDE, balanced, optional, resized
+
+_DIGITS_EACH = 35  # test images of about 180 a class
+_FLOWERS_EACH = 17  # test flowers of 50 a class
+# Round centimetres that hold every flower: nothing of the test flowers is in the scale.
+_CENTIMETRES = {
+    "sepal length": (4.0, 8.0),
+    "sepal width": (2.0, 4.5),
+    "petal length": (1.0, 7.0),
+    "petal width": (0.0, 2.5),
+}
+
+
+def digits() -> Dataset:
+    """All ten digits, 8x8: the first 35 images a class for testing, 1447 for training.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    found = _sklearn("digits").load_digits()
+    names = tuple(str(digit) for digit in range(10))
+    images = found.images.astype(np.float32) / 16
+    return _divided("digits", images, found.target, _DIGITS_EACH, classes=names)
+
+
+def digits4() -> Dataset:
+    """The digits 0-3, upsampled to 16x16: the first 35 images a class for testing.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    found = _sklearn("digits4").load_digits(n_class=4)
+    images = resized(found.images.astype(np.float32) / 16, SIDE)
+    return _divided("digits4", images, found.target, _DIGITS_EACH, classes=("0", "1", "2", "3"))
+
+
+def iris() -> Dataset:
+    """Fisher's flowers, four lengths each: the first 17 flowers a class for testing.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    found = _sklearn("iris").load_iris()
+    return _divided(
+        "iris",
+        found.data,
+        found.target,
+        _FLOWERS_EACH,
+        classes=tuple(str(name) for name in found.target_names),
+        feature_names=tuple(f"{name} (cm)" for name in _CENTIMETRES),
+        feature_range=tuple(_CENTIMETRES.values()),
+    )
+
+
+def _sklearn(dataset: str) -> Any:
+    return optional("sklearn.datasets", f"data set {dataset!r}")
+
+
+def _divided(
+    name: str, x: NDArray[Any], y: NDArray[Any], each: int, **declared: Any
+) -> Dataset:
+    """The first of every class for testing, the rest for training."""
+    test = balanced(y, each)
+    train = np.setdiff1d(np.arange(len(y)), test)
+    return Dataset.from_arrays(x[train], y[train], x[test], y[test], name=name, **declared)
