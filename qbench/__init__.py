@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -18,16 +19,24 @@ if TYPE_CHECKING:
         load_published,
         results,
     )
+    from qbench.datasets.base import Dataset
 
-__all__ = ["Evaluation", "evaluate", "load_dataset", "load_model", "load_published", "results"]
+__all__ = [
+    "Dataset",
+    "Evaluation",
+    "evaluate",
+    "load_dataset",
+    "load_model",
+    "load_published",
+    "results",
+]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: nothing heavy before it is asked for.
     if name in __all__:
-        from qbench import api
-
-        return getattr(api, name)
+        module = "qbench.datasets.base" if name == "Dataset" else "qbench.api"
+        return getattr(import_module(module), name)
     raise AttributeError(f"module 'qbench' has no attribute {name!r}")
 
 

@@ -150,7 +150,7 @@ def evaluate(
     eps: float = 0.1,
     *,
     norm: Norm = "linf",
-    data: Split | str = "glyphs",
+    data: Dataset | Split | str = "glyphs",
     box: tuple[float, float] | None = (0.0, 1.0),
     seed: int = 0,
     **params: Any,
@@ -163,7 +163,8 @@ def evaluate(
         attack: As `qbench attacks` lists it.
         eps: Perturbation budget in pixel units.
         norm: `"linf"` or `"l2"`.
-        data: Images and labels, or a data set whose test images are attacked.
+        data: Images and labels, or a data set or its name: its test images are attacked. Of bare
+            images and labels, a square number of features is taken for a square image.
         box: Range of pixels, or None for no range.
         seed: Of the attack's randomness, and of a zoo model.
         **params: Parameters of the attack, e.g. `steps=100`; otherwise the leaderboard's.
@@ -179,12 +180,14 @@ def evaluate(
         raise Unsupported(f"{attack} cannot be bounded in {norm!r}: it takes {norms}")
     protocol = load_protocol(DEFAULT)
     protocol.threat_model(eps)  # checks ε
-    threat = ThreatModel(norm=norm, eps=eps, box=box)
     module = load_model(model, seed) if isinstance(model, str) else model
     if not isinstance(module, nn.Module):
         raise UsageError(f"model must be a torch.nn.Module or a name, got {type(module).__name__}")
-    split = load_data(data).test if isinstance(data, str) else data
-    check_images(split.x, split.y, split.x.shape[-1], int(split.y.max()) + 1)
+    dataset = load_data(data) if isinstance(data, str) else data
+    split = dataset.test if isinstance(dataset, Dataset) else dataset
+    check_images(split.x, split.y, split.x[:1].numel(), int(split.y.max()) + 1)
+    shape = dataset.input_shape if isinstance(dataset, Dataset) else None
+    threat = ThreatModel(norm=norm, eps=eps, box=box, input_shape=shape)
     _check_fit(module, split.x)
     instance = provided.create(**{**protocol.attack_params(attack, eps), **params})
     crafted = craft(instance, module, split.x, split.y, threat, seed)

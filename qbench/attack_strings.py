@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from qbench.errors import UsageError
 from qbench.registry import Scalar
 
+DATA_LABEL = r"^[A-Za-z0-9][A-Za-z0-9._:=+-]*$"  # of a data set, in records and names of folders
+
 
 def parse_attack(text: str) -> tuple[str, dict[str, Scalar]]:
     """Read the name of an attack, as `parse_name`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -190,12 +191,26 @@ class ThreatModel:
         eps: Perturbation budget ε, in pixel units.
         box: Smallest and largest pixel allowed, or None for no bound.
         targeted: Whether the labels handed to the attack are classes to reach instead of to leave.
+        input_shape: (rows, columns) of images, (features,) of the rows of a table; None where
+            nobody said.
     """
 
     norm: Norm
     eps: float
     box: tuple[float, float] | None = (0.0, 1.0)
     targeted: bool = False
+    input_shape: tuple[int, ...] | None = None
+
+    def image_shape(self, features: int) -> tuple[int, int] | None:
+        """Rows and columns of images with so many features, None for the rows of a table.
+
+        Where nobody said, a square number of features is taken for a square image.
+        """
+        shape = self.input_shape
+        if shape is None:
+            side = math.isqrt(features)
+            return (side, side) if side * side == features else None
+        return (shape[0], shape[1]) if len(shape) == 2 else None
 
 
 @dataclass(frozen=True, kw_only=True)

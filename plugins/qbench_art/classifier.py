@@ -28,20 +28,22 @@ class View:
     """How ART sees pixels: as (pixel - low) / width, since it takes them for numbers in [0, 1].
 
     Args:
+        shape: Of an input: (1, rows, columns) of an image, (features,) of a row of a table.
         low, width: The box, or one that the ball cannot leave.
         clip: Where inputs are clipped to before the model, or None.
         told: The box that ART is told of.
     """
 
+    shape: tuple[int, ...]
     low: float = 0.0
     width: float = 1.0
     clip: Box | None = None
     told: Box = (0.0, 1.0)
 
     def to_art(self, x: Tensor) -> Array:
-        """Images (n, features) as (n, 1, side, side), or as they are if they are not square."""
+        """Images (n, features) as (n, 1, rows, columns), rows of a table as they are."""
         images: Array = ((x - self.low) / self.width).numpy(force=True).astype(np.float32)
-        return images.reshape(len(x), *image_shape(x.shape[1]))
+        return images.reshape(len(x), *self.shape)
 
     def from_art(self, images: Tensor, like: Tensor) -> Tensor:
         """Images (n, features) of like's precision, on its device."""
@@ -68,7 +70,7 @@ class Images(nn.Module):
         self.left = math.inf
 
     def forward(self, images: Tensor) -> Tensor:
-        """Scores (n, classes) of images (n, 1, side, side) or (n, features).
+        """Scores (n, classes) of images (n, 1, rows, columns) or of rows (n, features).
 
         Raises:
             Exhausted: That would be more images than are `left`.
@@ -106,7 +108,7 @@ class Classifier(PyTorchClassifier):  # type: ignore[misc]
         super().__init__(
             model=self.images,
             loss=nn.CrossEntropyLoss(),
-            input_shape=image_shape(x.shape[1]),
+            input_shape=view.shape,
             nb_classes=classes,
             clip_values=view.told,
             device_type="cpu",
@@ -140,9 +142,3 @@ class Classifier(PyTorchClassifier):  # type: ignore[misc]
         ]
         stacked: Array = torch.stack(gradients, 1).numpy()
         return stacked
-
-
-def image_shape(features: int) -> tuple[int, ...]:
-    """(1, side, side) of square images, (features,) of other inputs."""
-    side = math.isqrt(features)
-    return (1, side, side) if side * side == features else (features,)

@@ -70,6 +70,7 @@ class ArtAutoAttack(ArtAttack):
         attacks.append(
             deepfool(classifier, max_iter=self.steps, epsilon=1e-3, batch_size=n, verbose=False)
         )
-        if len(classifier.input_shape) == 3:
+        shape = classifier.input_shape
+        if len(shape) == 3 and shape[1] == shape[2]:
             attacks.append(square(classifier, max_iter=self.queries, **shared))
         return cls(classifier, attacks=attacks, **arguments)

@@ -14,7 +14,7 @@ from qbench.errors import PluginError, QbenchError, Unsupported, UsageError
 from qbench.evaluation.isolation import TimeoutExceededError
 from qbench.geometry import project
 from qbench.specs import ThreatModel
-from qbench_art.classifier import Array, Classifier, Exhausted, View, image_shape
+from qbench_art.classifier import Array, Classifier, Exhausted, View
 from qbench_art.library import parameters
 from qbench_art.quirks import QUIRKS, Quirks
 
@@ -59,10 +59,11 @@ class Run:
         aims = self.quirks.aims and ("targeted" in known or self.quirks.labels_aim)
         if threat.targeted and not aims:
             raise Unsupported(f"{self.name} cannot aim at a class")
-        if self.quirks.square and len(image_shape(x.shape[1])) == 1:
-            raise Unsupported(
-                f"{self.name} needs square images, and {x.shape[1]} features are none"
-            )
+        image = threat.image_shape(x.shape[1])
+        self.shape = (x.shape[1],) if image is None else (1, *image)
+        if self.quirks.square and (image is None or image[0] != image[1]):
+            found = f"{x.shape[1]} features are none" if image is None else f"these are {image}"
+            raise Unsupported(f"{self.name} needs square images, and {found}")
 
     def adversarial(self) -> Tensor:
         """Adversarial images (n, features), inside the ball and the box."""
@@ -120,6 +121,7 @@ class Run:
         eps, slack = self.threat.eps, self.quirks.slack
         low, high = self.threat.box or (float(self.x.min()) - eps, float(self.x.max()) + eps)
         return View(
+            shape=self.shape,
             low=low,
             width=high - low,
             clip=self.threat.box if slack else None,

@@ -10,7 +10,6 @@ from torch import Tensor
 from qbench.geometry import ascent_direction
 from qbench_attacks.base import Search, at_least
 from qbench_attacks.minimum import MinimumNormAttack, Nearest, norms
-from qbench_attacks.square import grid
 
 _SHRINKS = 12  # halvings of a step before it is given up
 
@@ -114,7 +113,8 @@ def _picture(search: Search, number: int) -> Tensor:
 
     Their grain goes through 1, 2, 4, ... pixels up to the whole image, then starts again.
     """
-    height, width = grid(search.x.shape[1])
+    features = search.x.shape[1]
+    height, width = search.threat.image_shape(features) or (1, features)
     grains = max(width.bit_length(), 1)
     grain = 2 ** (number % grains)
     draws = search.uniform(-(-height // grain), -(-width // grain))

@@ -14,17 +14,11 @@ from qbench_attacks.losses import margin
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
-def grid(features: int) -> tuple[int, int]:
-    """Height and width: a square image where the features make one, else a single line."""
-    side = math.isqrt(features)
-    return (side, side) if side * side == features else (1, features)
-
-
 def window(share: float, height: int, width: int) -> tuple[int, int]:
-    """Size of a window with this share of a square image, or of a line."""
+    """Size of a square window with this share of an image, or of a window of a line."""
     if height == 1:
         return 1, min(max(round(share * width), 1), width)
-    side = min(max(round(math.sqrt(share * height * width)), 1), height)
+    side = min(max(round(math.sqrt(share * height * width)), 1), height, width)
     return side, side
 
 
@@ -32,7 +26,9 @@ class Square(SearchAttack):
     """Square attack on the margin; an image leaves once it is fooled.
 
     ℓ∞ starts from vertical stripes of ±ε (from independent pixels on a line) and sets whole windows
-    to ε or −ε; ℓ2 moves the perturbation of one window into a bump in another.
+    to ε or −ε; ℓ2 moves the perturbation of one window into a bump in another. The features of a
+    table have no neighbours: each query puts them on a line in an order of its own, so that a
+    window is a random subset of them.
 
     Args:
         queries: Images scored a start, at most.
@@ -59,9 +55,13 @@ class Square(SearchAttack):
             self._search(search.only(~search.fooled) if restart else search)
 
     def _search(self, search: Search) -> None:
-        height, width = grid(search.x.shape[1])
+        features = search.x.shape[1]
+        image = search.threat.image_shape(features)
+        height, width = image or (1, features)
         linf = search.threat.norm == "linf"
         start = _stripes(search, height, width) if linf else _tiles(search, height, width)
+        if image is None:
+            start = start.gather(1, _order(search))
         points = search.project(search.x + start)
         losses = search.objective(search.visit(points), margin)
         for query in range(1, self.queries):
@@ -73,25 +73,39 @@ class Square(SearchAttack):
             passed = sum(query * 10_000 / self.queries > at for at in _HALVINGS)
             size = self.share / 2**passed
             propose = _set_window if linf else _move_window
-            moved = search.project(propose(search, points, size, height, width))
+            if image is None:
+                order = _order(search)
+                x, line = search.x.gather(1, order), points.gather(1, order)
+                line = propose(search, x, line, size, height, width)
+                moved = points.scatter(1, order, line)
+            else:
+                moved = propose(search, search.x, points, size, height, width)
+            moved = search.project(moved)
             now = search.objective(search.visit(moved), margin)
             better = now > losses
             points = torch.where(better[:, None], moved, points)
             losses = torch.where(better, now, losses)
 
 
+def _order(search: Search) -> Tensor:
+    """A random order of the features for each image, (n, features)."""
+    return search.uniform(search.x.shape[1]).argsort(1)
+
+
 def _stripes(search: Search, height: int, width: int) -> Tensor:
     return search.threat.eps * search.signs(1, width).expand(-1, height, -1).flatten(1)
 
 
-def _set_window(search: Search, points: Tensor, share: float, height: int, width: int) -> Tensor:
+def _set_window(
+    search: Search, x: Tensor, points: Tensor, share: float, height: int, width: int
+) -> Tensor:
     """One window of each image at ε or −ε from the clean one."""
     tall, wide = window(share, height, width)
     draws = search.uniform(3)
     down, right = _place(draws[:, :2], (height - tall, width - wide))
     inside = _inside(down, right, tall, wide, height, width).flatten(1)
     sign = torch.where(draws[:, 2:] < 0.5, -1.0, 1.0).to(points.dtype)
-    return torch.where(inside, search.x + sign * search.threat.eps, points)
+    return torch.where(inside, x + sign * search.threat.eps, points)
 
 
 def _tiles(search: Search, height: int, width: int) -> Tensor:
@@ -105,11 +119,13 @@ def _tiles(search: Search, height: int, width: int) -> Tensor:
     return search.threat.eps * _unit((signs * pattern).flatten(1))
 
 
-def _move_window(search: Search, points: Tensor, share: float, height: int, width: int) -> Tensor:
+def _move_window(
+    search: Search, x: Tensor, points: Tensor, share: float, height: int, width: int
+) -> Tensor:
     """Move the length of one window's perturbation, and what ε leaves, into a bump in another."""
     tall, wide = window(share, height, width)
     if height > 1:
-        tall = wide = min(max(tall + (tall % 2 == 0), 3), height)
+        tall = wide = min(max(tall + (tall % 2 == 0), 3), height, width)
     else:
         wide = min(max(wide + (wide % 2 == 0), 3), width)
     draws, free = search.uniform(6), (height - tall, width - wide)
@@ -126,12 +142,12 @@ def _move_window(search: Search, points: Tensor, share: float, height: int, widt
     into, emptied = into.flatten(1), emptied.flatten(1)
     bump = torch.where(into, (sign * bump).flatten(1), 0.0)
 
-    delta = points - search.x
+    delta = points - x
     unused = (search.threat.eps**2 - delta.square().sum(1, keepdim=True)).clamp_min(0)
     freed = torch.where(into | emptied, delta, 0.0).square().sum(1, keepdim=True)
     fresh = _unit(bump + _unit(torch.where(into, delta, 0.0))) * (unused + freed).sqrt()
     delta = torch.where(into, fresh, torch.where(emptied, 0.0, delta))
-    return search.x + search.threat.eps * _unit(delta)
+    return x + search.threat.eps * _unit(delta)
 
 
 def bump_pair(tall: int, wide: int) -> Tensor:

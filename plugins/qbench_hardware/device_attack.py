@@ -32,7 +32,7 @@ def attack_device(
                 work.model,
                 work.x,
                 run.context.split.y,
-                run.context.protocol.threat_model(asked.eps),
+                run.context.threat_model(asked.eps),
                 run.identity(task, on_device=True, readout=False).random_seed,
             )
         found.append(Images(task, crafted.x_adv, name, True, forward=crafted.forward))

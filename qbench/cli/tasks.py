@@ -99,7 +99,11 @@ def _phases(tasks: Sequence[Task]) -> list[tuple[str, list[Task]]]:
 
 def folder(selection: RunSelection) -> str:
     """Name of the results' folder, the same for all that may share one."""
-    data = f"-{selection.dataset}" if selection.dataset else ""
+    from qbench.datasets.base import load_data
+    from qbench.records.archive import folder_name
+
+    name = selection.dataset and load_data(selection.dataset, selection.plugins).name
+    data = f"-{folder_name(name)}" if name else ""
     limit = f"-first{selection.limit}" if selection.limit else ""
     return f"{selection.protocol}{data}{limit}{'-retrained' if selection.retrain else ''}"
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from qbench.attack_strings import attack_label, parse_name
+from qbench.attack_strings import DATA_LABEL, attack_label, parse_name
 from qbench.datasets import reading
-from qbench.datasets.building import Declared, FeatureRange, Form, Given, about, build, given
+from qbench.datasets.building import Built, Declared, FeatureRange, Form, Given, about, build, given
 from qbench.datasets.splits import Split, check_images
 from qbench.errors import DataError
 from qbench.registry import PluginFile, Provided, Scalar, load_registry
@@ -54,6 +55,11 @@ class Dataset:
         """How many features an image or a row has."""
         return int(self.train.x.shape[1])
 
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(rows, columns) of images, (features,) of the rows of a table."""
+        return self.image_shape or (self.features,)
+
     @classmethod
     def from_arrays(
         cls,
@@ -94,7 +100,7 @@ class Dataset:
             feature_names=feature_names,
         )
         with about(f"data set {name!r}"):
-            return cls._of(name, build(Given(x_train, y_train), Given(x_test, y_test), declared))
+            return cls._of(name, build([Given(x_train, y_train), Given(x_test, y_test)], declared))
 
     @classmethod
     def from_folder(cls, folder: Path | str, *, name: str) -> Dataset:
@@ -137,9 +143,7 @@ class Dataset:
         Raises:
             DataError: Naming row, by the table's index, or column, and fault.
         """
-        declared = Declared(
-            classes=classes, image_shape=image_shape, feature_range=feature_range
-        )
+        declared = Declared(classes=classes, image_shape=image_shape, feature_range=feature_range)
         division = reading.Division(label, split, test_share, seed)
         with about(f"data set {name!r}"):
             return cls._of(name, reading.read_frame(frame, declared, division))
@@ -178,23 +182,21 @@ class Dataset:
         Raises:
             DataError: Naming split, item and fault.
         """
-        declared = Declared(
-            classes=classes, image_shape=image_shape, feature_range=feature_range
-        )
+        declared = Declared(classes=classes, image_shape=image_shape, feature_range=feature_range)
         with about(f"data set {name!r}"):
             return cls._of(name, reading.read_torch(train, test, declared))
 
     @classmethod
-    def _of(cls, name: str, built: tuple[Form, Split, Split]) -> Dataset:
-        form, train, test = built
+    def _of(cls, name: str, built: Built) -> Dataset:
+        form = built.form
         return cls(
             name=name,
             version=1,
-            sha256=_sha256(form.image_shape, train, test),
+            sha256=_sha256(form.image_shape, built.train, built.test),
             image_shape=form.image_shape,
             classes=form.classes,
-            train=train,
-            test=test,
+            train=built.train,
+            test=built.test,
             feature_names=form.names,
         )
 
@@ -226,6 +228,8 @@ def load_data(name: str, plugins: tuple[PluginFile, ...] = ()) -> Dataset:
     label = attack_label(plain, provided.resolved(params), provided.resolved({}))
     with about(f"data set {plain!r}"):
         _check_parameters(provided, params)
+        if not re.fullmatch(DATA_LABEL, label):
+            raise DataError(f"parameters may hold letters, digits and . _ + - only, got {label!r}")
     made = provided.create(**params)
     with about(f"data set {label!r}"):
         return _checked(plain, label, made)
@@ -259,18 +263,9 @@ def _checked(name: str, label: str, made: object) -> Dataset:
         image_shape=made.image_shape,
         feature_names=made.feature_names,
     )
-    form, train, test = build(*splits, declared)
-    return replace(
-        made,
-        name=label,
-        sha256=_sha256(form.image_shape, train, test),
-        image_shape=form.image_shape,
-        classes=form.classes,
-        train=train,
-        test=test,
-        fresh=None if made.fresh is None else partial(_fresh, label, form, made.fresh),
-        feature_names=form.names,
-    )
+    built = build(splits, declared)
+    fresh = None if made.fresh is None else partial(_fresh, label, built.form, made.fresh)
+    return replace(Dataset._of(label, built), version=made.version, fresh=fresh)
 
 
 def _fresh(name: str, form: Form, make: Callable[[int], Split], n: int) -> Split:

@@ -124,12 +124,26 @@ def given(split: object) -> Given:
     raise DataError(f"a {type(split).__name__} instead of a Split or a pair (x, y)")
 
 
-def build(train: Given, test: Given, declared: Declared) -> tuple[Form, Split, Split]:
-    """Both splits, and their form as the training data show it.
+@dataclass(frozen=True)
+class Built:
+    """Both splits, and what they have in common."""
+
+    form: Form
+    train: Split
+    test: Split
+
+
+def build(given: Sequence[Given], declared: Declared) -> Built:
+    """Both splits, in the form that the declarations and the training data give them.
+
+    Args:
+        given: The training and the test data.
+        declared: What their author says of them.
 
     Raises:
         DataError: Naming split, image or row, and fault.
     """
+    train, test = given
     shape = check_shape(declared.image_shape)
     with about("train"):
         x, shape = flattened(train.x, shape, train.place(shape))
@@ -144,11 +158,10 @@ def build(train: Given, test: Given, declared: Declared) -> tuple[Form, Split, S
         clip=isinstance(declared.feature_range, str),
         names=_names(declared.feature_names, x.shape[1], shape),
     )
-    splits = []
-    for kind, one in (("train", train), ("test", test)):
-        with about(kind):
-            splits.append(form.split(one))
-    return form, *splits
+    with about("train"):
+        first = form.split(train)
+    with about("test"):
+        return Built(form, first, form.split(test))
 
 
 def _range(declared: FeatureRange, x: Tensor, shape: Shape) -> Range:
@@ -162,7 +175,7 @@ def _range(declared: FeatureRange, x: Tensor, shape: Shape) -> Range:
     else:
         try:
             low, high = torch.tensor(declared, dtype=torch.float64).unbind(-1)
-        except (TypeError, ValueError, RuntimeError):
+        except (TypeError, ValueError, RuntimeError, IndexError):
             low = high = torch.zeros(0)
         if low.shape not in ((), (x.shape[1],)):
             raise DataError(

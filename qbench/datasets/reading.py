@@ -12,16 +12,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from qbench.datasets.building import Declared, Form, Given, about, build
+from qbench.datasets.building import Built, Declared, Given, about, build
 from qbench.datasets.files import optional
-from qbench.datasets.splits import Split
 from qbench.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-def read_folder(folder: Path) -> tuple[Form, Split, Split]:
+def read_folder(folder: Path) -> Built:
     """The PNGs of `folder/train/CLASS` and `folder/test/CLASS`, class by class, sorted by name."""
     found = {kind: _files(folder / kind) for kind in ("train", "test")}
     classes = list(found["train"])
@@ -39,7 +38,7 @@ def read_folder(folder: Path) -> tuple[Form, Split, Split]:
                     raise DataError(f"{place} has {size} pixels, {places[0]} has {sizes[0]}")
             labels = [name for name in classes for _ in files[name]]
             splits.append(Given(np.stack(images), labels, places))
-    return build(*splits, Declared())
+    return build(splits, Declared())
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
@@ -90,9 +89,7 @@ class Division:
     seed: int
 
 
-def read_frame(
-    frame: pd.DataFrame, declared: Declared, division: Division
-) -> tuple[Form, Split, Split]:
+def read_frame(frame: pd.DataFrame, declared: Declared, division: Division) -> Built:
     """The rows of a table, divided by a column or by chance."""
     label, split = division.label, division.split
     for column in [label, *([] if split is None else [split])]:
@@ -121,7 +118,7 @@ def read_frame(
         for rows in (np.flatnonzero(~test), np.flatnonzero(test))
     ]
     names = None if declared.image_shape else [str(column) for column in features]
-    return build(*parts, replace(declared, feature_names=names))
+    return build(parts, replace(declared, feature_names=names))
 
 
 def _column(frame: pd.DataFrame, name: str, places: Sequence[str]) -> NDArray[Any]:
@@ -168,13 +165,13 @@ def read_csv(file: Path) -> pd.DataFrame:
         raise DataError(f"cannot read {file}: {reason}") from error
 
 
-def read_torch(train: Any, test: Any, declared: Declared) -> tuple[Form, Split, Split]:
+def read_torch(train: Any, test: Any, declared: Declared) -> Built:
     """The pairs (x, label) of two `torch.utils.data.Dataset`s, each read once, in order."""
     splits = []
     for kind, dataset in (("train", train), ("test", test)):
         with about(kind):
             splits.append(_items(dataset))
-    return build(*splits, declared)
+    return build(splits, declared)
 
 
 def _items(dataset: Any) -> Given:

@@ -57,7 +57,7 @@ def iris() -> Dataset:
         found.target,
         _FLOWERS_EACH,
         classes=tuple(str(name) for name in found.target_names),
-        feature_names=tuple(f"{name} (cm)" for name in _CENTIMETRES),
+        feature_names=tuple(_CENTIMETRES),
         feature_range=tuple(_CENTIMETRES.values()),
     )
 
@@ -66,9 +66,7 @@ def _sklearn(dataset: str) -> Any:
     return optional("sklearn.datasets", f"data set {dataset!r}")
 
 
-def _divided(
-    name: str, x: NDArray[Any], y: NDArray[Any], each: int, **declared: Any
-) -> Dataset:
+def _divided(name: str, x: NDArray[Any], y: NDArray[Any], each: int, **declared: Any) -> Dataset:
     """The first of every class for testing, the rest for training."""
     test = balanced(y, each)
     train = np.setdiff1d(np.arange(len(y)), test)

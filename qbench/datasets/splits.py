@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,12 +60,15 @@ class Range:
         if len(rows):
             row = int(rows[0])
             at = int((~good[row]).nonzero()[0])
-            value = f"{float(x[row, at]):g}"
-            found = f"the pixel {value}" if names is None else f"{value} as {names[at]}"
+            value = float(x[row, at])
+            found = f"the pixel {value:g}" if names is None else f"{value:g} as {names[at]}"
+            if self is UNIT:
+                hint = "scale them, or use Dataset.from_arrays(..., feature_range=(low, high))"
+            else:
+                hint = "declare a range that holds all values"
             raise DataError(
-                f"{place(row)} ({len(rows)} in all) has {found}, outside "
-                f"[{float(low[at]):g}, {float(high[at]):g}]: scale the values, or declare their "
-                "range as feature_range"
+                f"{place(row)} ({len(rows)} in all) has {found}, outside [{float(low[at]):g}, "
+                f"{float(high[at]):g}]: {'mend or drop it' if math.isnan(value) else hint}"
             )
         return ((x - low) / (high - low)).float()
 
@@ -162,7 +166,8 @@ def check_classes(classes: Sequence[str]) -> tuple[str, ...]:
     if isinstance(classes, str) or not all(isinstance(name, str) for name in classes):
         raise DataError(f"classes must be a tuple of names, got {classes!r}")
     if not 2 <= len(classes) <= MOST_CLASSES:
-        raise DataError(f"it has {len(classes)} classes: give 2 to {MOST_CLASSES}")
+        many = f"{len(classes)} class{'' if len(classes) == 1 else 'es'}"
+        raise DataError(f"it has {many}: give 2 to {MOST_CLASSES}")
     if len(set(classes)) < len(classes):
         twice = next(name for at, name in enumerate(classes) if name in classes[:at])
         raise DataError(f"two classes are called {twice!r}")

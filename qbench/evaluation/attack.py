@@ -39,7 +39,7 @@ class AttackTask(Task):
         seen = context.ideal(trained) if ideal else model
         attack = runnable(context, asked.attack.name, asked.attack.params, seen)
         passes, repeats = context.passes_and_repeats(model)
-        threat = context.protocol.threat_model(asked.eps)
+        threat = context.threat_model(asked.eps)
         x, y = context.split.x, context.split.y
         crafted = craft(attack, seen, x, y, threat, asked.random_seed, passes=passes)
         scored = context.score(trained, model, crafted.x_adv, repeats)

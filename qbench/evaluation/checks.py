@@ -267,7 +267,7 @@ def _whole_box(
     provided = context.registry.get("attack", name)
     if protocol.norm not in provided.spec.norms or not provided.spec.gradient:
         return None
-    threat = protocol.threat_model(protocol.ranking_eps)
+    threat = context.threat_model(protocol.ranking_eps)
     low, high = threat.box or (0.0, 1.0)
     side = 1.0 if threat.norm == "linf" else math.sqrt(few.x.shape[1])
     params = provided.resolved(protocol.attack_params(name, protocol.ranking_eps))

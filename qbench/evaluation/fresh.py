@@ -44,7 +44,7 @@ class FreshTask(Task):
         model = context.model(trained)
         attack = runnable(context, asked.attack.name, asked.attack.params, model)
         passes, repeats = context.passes_and_repeats(model)
-        threat = context.protocol.threat_model(asked.eps)
+        threat = context.threat_model(asked.eps)
         crafted = craft(attack, model, x, y, threat, asked.random_seed, passes=passes)
         scored = scoring.score(model, x, crafted.x_adv, y, repeats)
         clean, robust = correct_and_robust(vars(scored))

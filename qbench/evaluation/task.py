@@ -6,7 +6,7 @@ import time
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -39,7 +39,7 @@ from qbench.records.results import Result
 from qbench.records.schema import LONGEST
 from qbench.records.store import environment_name
 from qbench.registry import PluginFile, Provided, Registry, load_registry
-from qbench.specs import ModelSpec
+from qbench.specs import ModelSpec, ThreatModel
 from qbench.text import one_line
 from qbench.weights.files import load_into, unpack
 
@@ -144,6 +144,10 @@ class TaskContext:
     def split(self) -> Split:
         """The images that are attacked or certified, and their labels."""
         return self.protocol.selection.images(self.dataset, self.task.limit)
+
+    def threat_model(self, eps: float) -> ThreatModel:
+        """The protocol's threat model at one budget, for inputs of the data set's shape."""
+        return replace(self.protocol.threat_model(eps), input_shape=self.dataset.input_shape)
 
     @cached_property
     def provided(self) -> Provided[ModelSpec]:

@@ -325,7 +325,12 @@ def board_name(results: Results, usual: str | None) -> str:
     """Name of the folder that results belong in: the protocol, and the data where not its usual."""
     task = next(r.task for r in results.records if r.task.kind != "training")
     name = task.protocol.name
-    return name if usual in (None, task.data.name) else f"{name}-{task.data.name}"
+    return name if usual in (None, task.data.name) else f"{name}-{folder_name(task.data.name)}"
+
+
+def folder_name(dataset: str) -> str:
+    """The name of a data set as part of a folder's: some file systems know no colon."""
+    return dataset.replace(":", "-")
 
 
 def open_results(path: Path) -> Results:

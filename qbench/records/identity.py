@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from qbench.attack_strings import DATA_LABEL
 from qbench.records.schema import (
     Count,
     Name,
@@ -36,9 +37,12 @@ class Protocol(Strict):
 
 
 class Data(Strict):
-    """Images: a data set by name and content, its split, and how many of it were used."""
+    """Images: a data set by name and content, its split, and how many of it were used.
 
-    name: Name
+    The name holds the parameters that are not the usual ones: `glyphs:side=8`.
+    """
+
+    name: Annotated[str, Field(pattern=DATA_LABEL, max_length=200)]
     sha256: Sha256
     split: Literal["train", "test"]
     images: Annotated[Count, Field(ge=1)]

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from qbench.datasets.base import Dataset, load_data
+from qbench.datasets.base import Dataset, find_data, load_data
 from qbench.errors import QbenchError
 from qbench.files import write_atomically
 from qbench.records.results import Results
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import PluginFile
 
 
 def known_dataset(results: Results, plugins: Sequence[PluginFile] = ()) -> Dataset | None:
@@ -22,7 +22,8 @@ def known_dataset(results: Results, plugins: Sequence[PluginFile] = ()) -> Datas
     for record in results.records[:1]:
         data = record.task.data
         try:
-            if load_registry(files).get("dataset", data.name).spec.downloads:
+            provided, _ = find_data(data.name, files)
+            if provided.spec.downloads:
                 return None
             dataset = load_data(data.name, files)
         except QbenchError:
@@ -32,13 +33,18 @@ def known_dataset(results: Results, plugins: Sequence[PluginFile] = ()) -> Datas
 
 
 def write_sample_sheet(dataset: Dataset, file: Path) -> None:
-    """Draw samples of each class of the test images into a PNG.
+    """Draw samples of each class of the test images into a PNG, the rows of a table as lines.
 
     Raises:
         StoreError: The file cannot be written.
     """
-    from qbench.report.figures.glyphs import sample_sheet
+    from qbench.report.figures.samples import image_sheet, table_sheet
     from qbench.report.figures.style import png
 
-    images = dataset.test.x.numpy().reshape(-1, *dataset.image_shape)
-    write_atomically(file, png(sample_sheet(images, dataset.test.y.numpy(), dataset.classes)))
+    x, y = dataset.test.x.numpy().reshape(-1, *dataset.input_shape), dataset.test.y.numpy()
+    if dataset.image_shape is None:
+        names = dataset.feature_names or [str(at) for at in range(dataset.features)]
+        figure = table_sheet(x, y, dataset.classes, names)
+    else:
+        figure = image_sheet(x, y, dataset.classes)
+    write_atomically(file, png(figure))

@@ -20,9 +20,10 @@ from qbench.report.board import Board
 
 @dataclass(frozen=True)
 class Example:
-    """An image (height, width) before and after the attack, and what one model says of it.
+    """An image (height, width) or a row of a table (features,) before and after the attack.
 
-    `x_adv` and `adversarial_prediction` are None where nothing broke this image.
+    The predictions are one model's; `x_adv` and `adversarial_prediction` are None where nothing
+    broke this image.
     """
 
     model: str
@@ -97,14 +98,14 @@ def choose(
 def _clean_images(
     board: Board, dataset: Dataset, protocol: Protocol | None
 ) -> tuple[NDArray[Any], NDArray[Any]] | None:
-    """The attacked images (n, height, width) and labels (n,); None where there are too few."""
+    """The attacked images (n, *input shape) and labels (n,); None where there are too few."""
     n = board.about.data.images
     split = dataset.train if board.about.data.split == "train" else dataset.test
     if protocol is not None and protocol.selection.dataset == dataset.name:
         split = protocol.selection.images(dataset, n)
     if len(split.y) < n:
         return None
-    return split.x[:n].numpy().reshape(-1, *dataset.image_shape), split.y[:n].numpy()
+    return split.x[:n].numpy().reshape(-1, *dataset.input_shape), split.y[:n].numpy()
 
 
 def _example(

@@ -42,7 +42,8 @@ def draw(
         examples: An image attacked for every model; None without.
         classes: Names of the classes by label; without, labels are shown as numbers.
     """
-    from qbench.report.figures import bounds, certified, curves, glyphs, matrix
+    from qbench.report.figures import bounds, certified, curves, matrix
+    from qbench.report.figures.examples import examples as draw_examples
 
     if any(row.worst.by_seed for row in board.rows):
         yield _picture("accuracy", curves.accuracy(board))
@@ -63,7 +64,7 @@ def draw(
     if board.curves:
         yield _picture("training", curves.training(board))
     if examples is not None:
-        yield _picture("examples", glyphs.examples(examples, classes))
+        yield _picture("examples", draw_examples(examples, classes))
 
 
 def _picture(kind: Kind, figure: Figure, name: str = "") -> Picture:

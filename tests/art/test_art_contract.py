@@ -120,7 +120,7 @@ def test_pgd_passes_what_it_says():
 
 def test_class_gradients_are_those_that_art_computes():
     model = nn.Sequential(nn.Linear(FEATURES, 8), nn.Tanh(), nn.Linear(8, 3))
-    ours = Classifier(model, X, 3, View())
+    ours = Classifier(model, X, 3, View(shape=(1, 10, 10)))
     x = X.numpy().reshape(-1, 1, SIDE, SIDE)
     for label in (None, 2, np.array([2, 0, 1])):
         arts = super(Classifier, ours).class_gradient(x, label)
@@ -173,7 +173,7 @@ def test_points_that_are_no_images_get_no_scores():
 
     x = X.clone()
     x[1, 3], x[2, 0] = torch.nan, torch.inf
-    classifier = Classifier(Strict(), X, 4, View())
+    classifier = Classifier(Strict(), X, 4, View(shape=(1, 10, 10)))
     scores = classifier.predict(x.numpy().reshape(3, 1, SIDE, SIDE))
     assert np.isnan(scores).all(1).tolist() == [False, True, True]
     np.testing.assert_allclose(scores[0], Plane()(X).detach()[0])

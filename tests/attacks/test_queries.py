@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from known_models import LabelsOnly, ScoresOnly, broken, linear, network, run
+from known_models import LabelsOnly, Recorder, ScoresOnly, broken, linear, network, run
 
+from qbench.specs import ThreatModel
 from qbench_attacks.hopskipjump import HopSkipJump
 from qbench_attacks.spsa import SPSA
-from qbench_attacks.square import Square, bump_pair, grid, window
+from qbench_attacks.square import Square, bump_pair, window
 
 BLIND = [Square(queries=300), SPSA(steps=15), HopSkipJump(steps=4)]
 NAMES = ["square", "spsa", "hopskipjump"]
@@ -46,15 +49,40 @@ def test_hopskipjump_sees_labels_only(norm):
 )
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_linear_model_breaks_a_little_beyond_its_distance(attack, ratios, norm, classes):
+    breaks_a_little_beyond(attack, ratios[norm], norm, classes)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize(("norm", "ratio"), [("linf", 1.1), ("l2", 2)])
+@pytest.mark.parametrize("shape", [(16,), (2, 8), (8, 2), (1, 16)])
+def test_square_takes_tables_and_oblong_images(shape, norm, ratio, classes):
+    ratio = 4 if shape == (8, 2) and norm == "l2" else ratio  # its bumps hold whole rows
+    breaks_a_little_beyond(Square(queries=1500), ratio, norm, classes, input_shape=shape)
+
+
+def breaks_a_little_beyond(attack, ratio, norm, classes, **threat):
     model, x, y = linear(classes, features=16)
     exact = model.distances(x, y, norm)
     for row in (0, 7):
-        near, far = exact[row].item() * 0.98, exact[row].item() * ratios[norm]
+        near, far = exact[row].item() * 0.98, exact[row].item() * ratio
         one, label = x[row : row + 1], y[row : row + 1]
-        kept = run(attack, model, one, label, norm=norm, eps=near, box=None).x_adv
+        kept = run(attack, model, one, label, norm=norm, eps=near, box=None, **threat).x_adv
         assert not bool(broken(model, kept, label))
-        found = run(attack, model, one, label, norm=norm, eps=far, box=None).x_adv
+        found = run(attack, model, one, label, norm=norm, eps=far, box=None, **threat).x_adv
         assert bool(broken(model, found, label))
+
+
+def test_the_features_of_a_table_have_no_order_for_square():
+    # A window of a line of 40 holds neighbours; a random subset of 40 hardly ever.
+    model, x, y = network(2, features=40)
+    asked = Recorder(ScoresOnly(model))
+    run(Square(queries=60, share=0.1), asked, x[:1], y[:1], eps=1e-4, box=None, input_shape=(40,))
+    points = torch.cat([points for points in asked.asked if len(points) == 1])
+    moves = [(b != a).nonzero()[:, 0] for a, b in itertools.pairwise(points)]
+    several = [move for move in moves if len(move) > 1]
+    assert len(several) >= 5
+    spans = torch.tensor([float(move.max() - move.min()) for move in several])
+    assert spans.median() > 10
 
 
 @pytest.mark.parametrize("attack", [Square(queries=1000), SPSA(steps=40)], ids=["square", "spsa"])
@@ -77,10 +105,16 @@ def test_square_takes_any_number_of_features(features, norm, seed):
     assert crafted.forward <= 25 * len(x)
 
 
-def test_square_sees_a_picture_where_there_is_one_and_else_a_line():
-    assert grid(256) == (16, 16)
-    assert grid(12) == (1, 12)
+def test_a_table_is_no_picture_and_where_nobody_says_a_square_number_is_one():
+    assert ThreatModel(norm="linf", eps=0.1).image_shape(256) == (16, 16)
+    assert ThreatModel(norm="linf", eps=0.1).image_shape(12) is None
+    assert ThreatModel(norm="linf", eps=0.1, input_shape=(2, 8)).image_shape(16) == (2, 8)
+    assert ThreatModel(norm="linf", eps=0.1, input_shape=(16,)).image_shape(16) is None
+
+
+def test_windows_of_square():
     assert window(0.8, 16, 16) == (14, 14)  # √(.8·256) = 14.3
+    assert window(0.8, 2, 8) == window(0.8, 8, 2) == (2, 2)
     assert window(0.8, 1, 12) == (1, 10)  # .8·12 = 9.6
     assert window(0.001, 16, 16) == window(0.001, 1, 12) == (1, 1)
 

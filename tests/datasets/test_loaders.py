@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 
 import qbench
-from qbench.datasets import digits4, files, mnist4, plus_minus
+from qbench.datasets import files, mnist4, plus_minus, scikit
 from qbench.errors import DataError
+
+DIGITS4 = "a4ff1e4ed69b6b843cb9f3812c6f9a1f83dedbc08c59964d8e740a8cd94f389b"  # in records
 
 
 def test_digits_need_no_network():
-    data = digits4.load()
+    data = scikit.digits4()
     assert data.test.y.bincount().tolist() == [35] * 4
     assert len(data.train.y) == 720 - 140
     assert data.train.x.shape[1] == 256
@@ -24,9 +26,7 @@ def test_digits_need_no_network():
     # a zero has a hole, a one has not: the centre of the mean image
     mean = [data.train.x[data.train.y == c].mean(0).view(16, 16)[7:9, 7:9].mean() for c in (0, 1)]
     assert mean[0] < 0.2 < 0.5 < mean[1]
-    content = [data.train.x, data.train.y, data.test.x, data.test.y]
-    expected = hashlib.sha256(b"".join(part.numpy().tobytes() for part in content)).hexdigest()
-    assert data.sha256 == expected
+    assert data.sha256 == qbench.load_dataset("digits4").sha256 == DIGITS4
 
 
 def png_folder(root):
@@ -88,11 +88,11 @@ GREY = np.full((4, 16, 16), 0.5)
     ("images", "labels", "complaint"),
     [
         (GREY[:, :8], [0, 1, 2, 3], r"img_train has shape \(4, 8, 16\)"),
-        (GREY * 254, [0, 1, 2, 3], r"'plus-minus', train: image 0 .* has the pixel 127, outside"),
-        (GREY, [0, 1, 2, 4], "'plus-minus', train: image 3 has the label 4: there are 4 classes"),
-        (GREY, [0, 1, 2], r"labels must be 4 integers, got int64 of shape \(3,\)"),
-        (GREY, [0.0, 1, 2, 3], r"labels must be 4 integers, got float64 of shape \(4,\)"),
-        (GREY, np.eye(4), r"labels must be 4 integers, got float64 of shape \(4, 4\)"),
+        (GREY * 254, [0, 1, 2, 3], r"'plus-minus': train: image 0 .* has the pixel 127, outside"),
+        (GREY, [0, 1, 2, 4], "'plus-minus': train: image 3 has the label 4: there are 4 classes"),
+        (GREY, [0, 1, 2], r"labels must be 4 integers or names, got int64 of shape \(3,\)"),
+        (GREY, [0.0, 1, 2, 3], r"labels must be 4 integers or names, got float64 of shape \(4,\)"),
+        (GREY, np.eye(4), r"got float64 of shape \(4, 4\): give their argmax\(1\)"),
         # a list becomes a group of members "0", "1", ..., whose names are not the labels
         (GREY, {"0": 3, "1": 2, "2": 1, "3": 0}, "is no HDF5 file with img_train, labels_train"),
     ],
@@ -215,8 +215,8 @@ def test_a_download_is_checked_and_kept(mnist, monkeypatch):
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
-    with pytest.raises(DataError, match=r"pip install 'qbench-robustness\[data\]'"):
-        digits4.load()
+    with pytest.raises(DataError, match=r"'iris' needs scikit-learn: pip install scikit-learn$"):
+        qbench.load_dataset("iris")
 
 
 def test_every_data_set_is_listed_and_loads_or_explains(monkeypatch):

@@ -74,7 +74,7 @@ def load():
     ("change", "reason"),
     [
         ("x[3, 5] = 1.5", r"image 3 .* has the pixel 1.5"),
-        ("x = x.double()", "images are torch.float64"),
+        ("x = x[:, :100]", "image 0 has 100 pixels, where"),
         ("y[2] = 7", "image 2 has the label 7"),
         ("x, y = x[1:], y[1:]", "7 images instead of 8"),
         ("return x", "a Tensor instead of a Split"),

@@ -13,7 +13,8 @@ from synthetic import CLASS_NAMES, Fake, Run, glyph
 from qbench.report.board import Board, ModelFacts
 from qbench.report.collect import collect
 from qbench.report.examples import Example, Examples
-from qbench.report.figures import bounds, certified, curves, glyphs, matrix, style
+from qbench.report.figures import bounds, certified, curves, matrix, style
+from qbench.report.figures import examples as attacked
 
 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
@@ -74,7 +75,7 @@ FIGURES = {
     "transfer": lambda board: matrix.transfer(board, board.transfers[0]),
     "certified": lambda board: certified.accuracy(board, "linf"),
     "radii": lambda board: certified.radii(board, "linf"),
-    "examples": lambda board: glyphs.examples(example(board), CLASS_NAMES),
+    "examples": lambda board: attacked.examples(example(board), CLASS_NAMES),
 }
 
 

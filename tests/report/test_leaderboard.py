@@ -19,7 +19,8 @@ from qbench.report import build, write_sample_sheet
 from qbench.report.collect import collect
 from qbench.report.datasets import known_dataset
 from qbench.report.examples import choose
-from qbench.report.figures import glyphs, style
+from qbench.report.figures import samples, style
+from qbench.report.figures.examples import examples
 
 
 def dataset(n: int, **changed: object) -> Dataset:
@@ -167,12 +168,12 @@ def test_a_folder_that_cannot_be_written(run: Run, tmp_path: Path) -> None:
 def test_sample_sheet() -> None:
     labels = np.arange(22) % 4
     images = np.stack([glyph(label) for label in labels])
-    figure = glyphs.sample_sheet(images, labels, CLASS_NAMES)
+    figure = samples.image_sheet(images, labels, CLASS_NAMES)
     assert [axes.get_ylabel() for axes in figure.axes[::8]] == list(CLASS_NAMES)
     # 22 images are six of the first two classes and five of the others.
     assert sum(len(axes.images) for axes in figure.axes) == 22
     drawn = style.png(figure)
-    assert drawn == style.png(glyphs.sample_sheet(images, labels, CLASS_NAMES))
+    assert drawn == style.png(samples.image_sheet(images, labels, CLASS_NAMES))
     assert len(drawn) > 2000
 
 
@@ -191,9 +192,7 @@ def test_the_example_is_the_image_that_was_broken_for_most_models() -> None:
     assert [row.adversarial_prediction for row in shown.rows] == [3, None, 3]
     assert np.array_equal(shown.rows[0].x, glyph(2))
     assert [row.x_adv is None for row in shown.rows] == [False, True, False]
-    words = [
-        text.get_text() for axes in glyphs.examples(shown, CLASS_NAMES).axes for text in axes.texts
-    ]
+    words = [text.get_text() for axes in examples(shown, CLASS_NAMES).axes for text in axes.texts]
     assert words[:3] == ["x → ⊢", "|δ| ≤ 0.1", "x′ → ⊣  ✗"]
     assert words[3:5] == ["x → ⊢", "not broken"]
 
@@ -232,7 +231,7 @@ def test_there_is_no_example_of_other_images() -> None:
 def test_sample_sheet_of_a_data_set(tmp_path: Path) -> None:
     write_sample_sheet(dataset(8), tmp_path / "sheet.png")
     labels = np.arange(8) % 4
-    expected = glyphs.sample_sheet(
+    expected = samples.image_sheet(
         np.stack([glyph(label) for label in labels]), labels, CLASS_NAMES
     )
     assert (tmp_path / "sheet.png").read_bytes() == style.png(expected)

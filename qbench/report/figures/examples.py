@@ -1,4 +1,4 @@
-"""Images: what an attack did to one image, model by model, and a sheet of samples."""
+"""What an attack did to one image, or to one row of a table, model by model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from qbench.report.examples import Example, Examples
@@ -47,10 +46,11 @@ def examples(shown: Examples, classes: Sequence[str]) -> Figure:
         left = 0.1 + block * (3 * side + 2 * _GAP + _BETWEEN)
         bottom = height - _TOP - line * (_NAME + side + _WORDS) - _NAME - side
         _strip(figure, example, shown, classes, (left, bottom, side))
+    noun = "image" if shown.rows[0].x.ndim == 2 else "row"
     figure.text(
         0.1 / width,
         1 - 0.06 / height,
-        f"ε = {shown.eps:g}, image {shown.index}, class {_name(classes, shown.label)}",
+        f"ε = {shown.eps:g}, {noun} {shown.index}, class {_name(classes, shown.label)}",
         va="top",
         fontsize=8.5,
     )
@@ -68,21 +68,19 @@ def _strip(
     left, bottom, side = place
     width, height = figure.get_size_inches()
     limit = shown.eps or 1.0
-    pixels: dict[str, Any] = {"cmap": "gray", "vmin": 0.0, "vmax": 1.0}
-    pictures: list[tuple[NDArray[Any] | None, dict[str, Any]]] = [(example.x, pixels)]
+    pictures: list[tuple[NDArray[Any] | None, str, float, float]] = [(example.x, "gray", 0.0, 1.0)]
     if example.x_adv is None:
-        pictures += [(None, {}), (None, {})]
+        pictures += [(None, "", 0.0, 1.0)] * 2
     else:
-        delta = example.x_adv - example.x
-        pictures.append((delta, {"cmap": _DIVERGING, "vmin": -limit, "vmax": limit}))
-        pictures.append((example.x_adv, pixels))
+        pictures.append((example.x_adv - example.x, _DIVERGING, -limit, limit))
+        pictures.append((example.x_adv, "gray", 0.0, 1.0))
     panels = []
-    for column, (image, how) in enumerate(pictures):
+    for column, (image, colours, low, high) in enumerate(pictures):
         box = (left + column * (side + _GAP), bottom, side, side)
         axes = figure.add_axes((box[0] / width, box[1] / height, side / width, side / height))
-        if image is not None:
-            axes.imshow(image, interpolation="nearest", **how)
         hide(axes)
+        if image is not None:
+            _draw(axes, image, colours, low, high)
         panels.append(axes)
     panels[0].set_title(short(example.model), loc="left", pad=3.5)
     _verdict(panels[0], "x", example.clean_prediction, shown.label, classes)
@@ -92,6 +90,17 @@ def _strip(
         return
     _below(panels[1], f"|δ| ≤ {np.abs(example.x_adv - example.x).max():.3g}", INK, "normal")
     _verdict(panels[2], "x′", example.adversarial_prediction, shown.label, classes)
+
+
+def _draw(axes: Axes, values: NDArray[Any], colours: str, low: float, high: float) -> None:
+    """An image, or the features of a row as bars."""
+    if values.ndim == 2:
+        axes.imshow(values, cmap=colours, vmin=low, vmax=high, interpolation="nearest")
+        return
+    shades = matplotlib.colormaps[_DIVERGING](Normalize(low, high)(values)) if low < 0 else INK
+    axes.bar(range(len(values)), values, width=0.8, color=shades)
+    axes.axhline(0.0, color=FAINT, linewidth=0.6)
+    axes.set(xlim=(-0.6, len(values) - 0.4), ylim=(low, high))
 
 
 def _verdict(axes: Axes, image: str, found: int, label: int, classes: Sequence[str]) -> None:
@@ -139,33 +148,6 @@ def _delta_bar(figure: Figure, eps: float, width: float, height: float) -> None:
         ha="right",
         va="center",
     )
-
-
-@styled
-def sample_sheet(
-    images: NDArray[Any], labels: NDArray[Any], classes: Sequence[str], each: int = 8
-) -> Figure:
-    """The first samples of every class, one row a class.
-
-    Args:
-        images: (n, height, width) in [0, 1].
-        labels: (n,) class of each image.
-        classes: Names of the classes by label.
-        each: Samples shown of a class, where there are so many.
-    """
-    present = np.unique(labels)
-    layout = ConstrainedLayoutEngine(w_pad=0.03, h_pad=0.03, wspace=0.0, hspace=0.0)
-    figure = new_figure(0.62 * each + 0.4, 0.62 * len(present), layout)
-    grid = figure.subplots(len(present), each, squeeze=False)
-    for row, label in zip(grid, present, strict=True):
-        chosen = images[labels == label][:each]
-        for axes in row:
-            hide(axes)
-        for axes, image in zip(row, chosen, strict=False):
-            axes.imshow(image, cmap="gray", vmin=0.0, vmax=1.0, interpolation="nearest")
-        row[0].set_ylabel(_name(classes, int(label)), rotation=0, ha="right", va="center")
-        row[0].yaxis.label.set_fontsize(13)
-    return figure
 
 
 def _name(classes: Sequence[str], label: int) -> str:
