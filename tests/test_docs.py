@@ -11,6 +11,7 @@ import pytest
 
 from qbench import hookspecs
 from qbench.cli import cli
+from qbench.datasets.base import load_data
 from qbench.registry import PluginFile, load_registry
 
 ROOT = Path(__file__).parents[1]
@@ -80,3 +81,27 @@ def test_the_documented_plugin_runs(tmp_path):
     finally:
         load_registry.cache_clear()
         sys.modules.pop("my_model", None)
+
+
+def test_data_of_ones_own_as_documented(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "data.md").read_text()
+    *examples, plugin = re.findall(r"```python\n(.*?)```", page, re.S)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    for code in examples:
+        exec(compile(code, "data.md", "exec"), names)
+    assert capsys.readouterr().out.splitlines() == [
+        "('long', 'short') 2 None",
+        "True",
+        "150 50 ('bright', 'dark') (6, 8)",
+        "True ('low', 'high')",
+    ]
+    (tmp_path / "pieces.py").write_text(plugin)
+    files = (PluginFile.read(tmp_path / "pieces.py"),)
+    try:
+        usual, other = (load_data(name, files) for name in ("pieces", "pieces:seed=1"))
+        assert usual.sha256 == names["table"].sha256 != other.sha256
+        assert other.name == "pieces:seed=1"
+    finally:
+        load_registry.cache_clear()
+        sys.modules.pop("pieces", None)

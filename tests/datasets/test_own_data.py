@@ -132,7 +132,7 @@ def test_what_is_refused_is_named(changes, complaint):
 
 
 def test_features_are_called_by_their_names():
-    with pytest.raises(DataError, match="row 0 .* has 9 as width, outside"):
+    with pytest.raises(DataError, match=r"row 0 .* has 9 as width, outside"):
         table(x_test=[[9, 1]], feature_names=("width", "height"))
 
 
@@ -208,7 +208,7 @@ def test_rows_of_a_table_keep_their_index_in_messages():
 def test_a_file_that_is_no_table(tmp_path, content):
     if content is not None:
         (tmp_path / "t.csv").write_text(content)
-    with pytest.raises(DataError, match="^data set 'mine': cannot read .*t.csv: .*[^\n]$"):
+    with pytest.raises(DataError, match=r"^data set 'mine': cannot read .*t.csv: .*[^\n]$"):
         qbench.Dataset.from_csv(tmp_path / "t.csv", name="mine", label="b")
 
 
