@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -79,6 +80,9 @@ def test_square_needs_square_images():
     threat, x = ThreatModel(norm="linf", eps=0.1), X[:, :99]
     with pytest.raises(Unsupported, match="needs square images, and 99 features are none"):
         craft(attack("art-square"), nn.Linear(99, 4), x, Y, threat, 0)
+    for shape, found in (((100,), "100 features are none"), ((4, 25), r"these are \(4, 25\)")):
+        with pytest.raises(Unsupported, match=f"needs square images, and {found}"):
+            craft(attack("art-square"), Plane(), X, Y, replace(threat, input_shape=shape), 0)
     tiny = ThreatModel(norm="linf", eps=1e-6)  # breaks nothing, so that all of an ensemble runs
     torch.manual_seed(0)
     model = nn.Linear(99, 4)
