@@ -216,7 +216,7 @@ def test_a_download_is_checked_and_kept(mnist, monkeypatch):
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
     with pytest.raises(DataError, match=r"'iris' needs scikit-learn: pip install scikit-learn$"):
-        qbench.load_dataset("iris")
+        scikit.iris()
 
 
 def test_every_data_set_is_listed_and_loads_or_explains(monkeypatch):
