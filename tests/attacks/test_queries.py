@@ -81,7 +81,7 @@ class Flat(torch.nn.Module):
 def test_the_features_of_a_table_have_no_order_for_square(shape, neighbours):
     asked, y = Recorder(Flat()), torch.zeros(1, dtype=torch.long)
     x = torch.rand(1, 40, generator=torch.Generator().manual_seed(0))
-    run(Square(queries=300, share=0.3), asked, x, y, box=None, input_shape=shape)
+    run(Square(queries=2000, share=0.3), asked, x, y, box=None, input_shape=shape)
     start, *moved = asked.asked
     changed = [(point != start)[0].nonzero()[:, 0] for point in moved]
     several = [features for features in changed if len(features) > 1]
