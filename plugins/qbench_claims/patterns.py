@@ -51,8 +51,13 @@ class Patterns:
             what: One of `PATTERNS`.
             model: A model of the zoo.
             weights: Fingerprints by seed; what the zoo holds of other weights is left out.
+
+        Returns:
+            Nothing for a table, which has no spatial frequencies.
         """
-        found = {}
+        found: dict[int, NDArray[np.float64]] = {}
+        if self.dataset.image_shape is None:
+            return found
         for seed, sha256 in weights.items():
             if (model, seed) not in self._made:
                 made = _trained(model, seed, sha256)
