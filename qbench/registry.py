@@ -8,7 +8,6 @@ import hashlib
 import importlib.abc
 import importlib.util
 import inspect
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -26,6 +25,7 @@ import pluggy
 from qbench import hookspecs
 from qbench.errors import PluginError, QbenchError, UnknownNameError, UsageError
 from qbench.process_state import ProcessState
+from qbench.spec_fields import check_spec
 from qbench.specs import (
     AttackSpec,
     CertifierSpec,
@@ -50,7 +50,6 @@ SPEC_TYPES: dict[Kind, type[Spec]] = {
 }
 S = TypeVar("S", bound=Spec)
 Scalar = bool | int | float | str | None
-_NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 
 
 @dataclass
@@ -121,15 +120,20 @@ class Provided(Generic[S]):
         """Import the factory and call it with the spec's parameters, overridden by `params`.
 
         Raises:
-            PluginError: The factory does not import, or does not take these parameters.
+            PluginError: The factory does not import, does not take these parameters, or returns
+                nothing that can be used.
         """
         factory = self._factory()
         try:
-            return factory(**{**self.spec.params, **params})
+            made = factory(**{**self.spec.params, **params})
         except QbenchError:
             raise
-        except Exception as error:
-            raise self._broken(error) from error
+        except (Exception, SystemExit) as error:
+            raise self._broken(f"{type(error).__name__}: {error}") from error
+        wrong = _wrong(self.spec, made)
+        if wrong is not None:
+            raise self._broken(wrong)
+        return made
 
     def _factory(self) -> Callable[..., Any]:
         # What a plugin changes, it changes where its code is first run.
@@ -139,14 +143,29 @@ class Provided(Generic[S]):
                 return self.spec.resolve()
         except QbenchError:
             raise
-        except Exception as error:
-            raise self._broken(error) from error
+        except (Exception, SystemExit) as error:
+            raise self._broken(f"{type(error).__name__}: {error}") from error
 
-    def _broken(self, error: Exception) -> PluginError:
+    def _broken(self, reason: str) -> PluginError:
         return PluginError(
             f"plugin {self.plugin!r} cannot make {self.spec.name!r} from "
-            f"{self.spec.factory}: {type(error).__name__}: {error}"
+            f"{self.spec.factory}: {reason}"
         )
+
+
+def _wrong(spec: Spec, made: object) -> str | None:
+    """Why what a factory returned is nothing that its spec promises; None where it may be."""
+    if isinstance(made, type):
+        return f"it returned the class {made.__name__}, not an instance of it"
+    if isinstance(spec, ModelSpec):
+        from torch import nn  # a factory of models has imported it
+
+        wanted, right = "a torch.nn.Module", isinstance(made, nn.Module)
+    elif isinstance(spec, AttackSpec | CertifierSpec):
+        wanted, right = "something to call", callable(made)
+    else:
+        return None  # whoever loads data, engines and protocols checks what they are
+    return None if right else f"it returned a {type(made).__name__}, not {wanted}"
 
 
 class Registry:
@@ -163,19 +182,30 @@ class Registry:
         manager.add_hookspecs(hookspecs)
         found: list[tuple[Kind, Spec]] = []
         try:
+            _check_marks(module)
             manager.register(module, plugin.name)
             manager.check_pending()
+            if not manager.get_hookcallers(module):
+                hooks = ", ".join(f"qbench_{kind}s" for kind in SPEC_TYPES)
+                raise PluginError(f"it provides nothing: define one of the hooks {hooks}")
             for kind, spec_type in SPEC_TYPES.items():
-                for specs in getattr(manager.hook, f"qbench_{kind}s")():
-                    found += [(kind, _checked(spec, spec_type)) for spec in specs]
-        except (Exception, SystemExit) as error:
-            plugin.error = f"{type(error).__name__}: {error}"
+                hook = f"qbench_{kind}s"
+                for returned in getattr(manager.hook, hook)():
+                    found += [(kind, spec) for spec in _specs(returned, hook, spec_type)]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            plugin.error = _reason(error)
             return
         for kind, spec in found:
             plugin.provides.setdefault(kind, []).append(spec.name)
             other = self._specs[kind].get(spec.name)
             if other is None:
                 self._specs[kind][spec.name] = Provided(spec, plugin.name, plugin.version)
+            elif other.plugin == plugin.name:
+                self._clashes[kind].append(
+                    f"plugin {plugin.name!r} provides the {kind} {spec.name!r} twice; rename one"
+                )
             else:
                 self._clashes[kind].append(
                     f"two plugins provide the {kind} {spec.name!r}: {other.plugin!r} and "
@@ -261,12 +291,35 @@ class Registry:
         return error
 
 
-def _checked(spec: object, spec_type: type[Spec]) -> Spec:
-    if not isinstance(spec, spec_type):
-        raise TypeError(f"expected {spec_type.__name__}, got {type(spec).__name__}")
-    if not _NAME.fullmatch(spec.name):
-        raise ValueError(f"{spec.name!r} is no name: use lower-case letters, digits, '-' and '.'")
-    return spec
+def _specs(returned: object, hook: str, spec_type: type[Spec]) -> Iterator[Spec]:
+    """The specs that one implementation of a hook returned.
+
+    Raises:
+        PluginError: They are none.
+    """
+    if isinstance(returned, Spec) or not isinstance(returned, Iterable):
+        raise PluginError(
+            f"{hook} returned {type(returned).__name__}: yield each {spec_type.__name__}, or "
+            "return a list of them"
+        )
+    for spec in returned:
+        yield check_spec(spec, spec_type)
+
+
+def _check_marks(module: object) -> None:
+    """Refuse functions that are named as hooks, and that nobody would call.
+
+    Raises:
+        PluginError: One of them lacks `@hookimpl`.
+    """
+    for kind in SPEC_TYPES:
+        hook = f"qbench_{kind}s"
+        found = getattr(module, hook, None)
+        if callable(found) and not hasattr(found, "qbench_impl"):
+            raise PluginError(
+                f"{hook} lacks @hookimpl and would not be called: write 'from qbench.hookspecs "
+                "import hookimpl', and '@hookimpl' above it"
+            )
 
 
 @dataclass(frozen=True)
@@ -346,13 +399,20 @@ def load_registry(files: tuple[PluginFile, ...] = ()) -> Registry:
         with _put_back(plugin.name):
             try:
                 module = entry.load()
-            except (Exception, SystemExit) as error:
-                plugin.error = f"{type(error).__name__}: {error}"
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
+                plugin.error = _reason(error)
             else:
                 registry.add(plugin, module)
     for file in files:
         _load_file(registry, file)
     return registry
+
+
+def _reason(error: BaseException) -> str:
+    """Why something of a plugin's failed: what is ours needs no name of an exception."""
+    return str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
 
 
 def _first_party_first(entry: EntryPoint) -> tuple[bool, str]:
@@ -368,10 +428,10 @@ def _load_file(registry: Registry, file: PluginFile) -> None:
         plugin = Plugin(name, file.path, version)
         with _put_back(name):
             registry.add(plugin, import_file(file))
-    except (Exception, SystemExit) as error:
-        ours = isinstance(error, PluginError)
-        reason = str(error) if ours else f"{type(error).__name__}: {error}"
-        raise PluginError(f"plugin {file.path} does not load: {reason}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise PluginError(f"plugin {file.path} does not load: {_reason(error)}") from error
     registry.plugins[name] = plugin
     if plugin.error:
         raise PluginError(f"plugin {file.path} does not load: {plugin.error}")

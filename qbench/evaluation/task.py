@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.engines import create_engine
 from qbench.engines.sampling import SampledEngine
-from qbench.errors import Unsupported
+from qbench.errors import QbenchError, Unsupported
 from qbench.evaluation import scoring
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.outside import SavedModel
@@ -265,7 +265,9 @@ def done(result: Result) -> Result:
     """
     record = result.record
     if record.status != "done":
-        raise Unsupported(f"needs the {record.title}, which is {record.status}: {record.reason}")
+        what = "its training" if record.task.kind == "training" else f"the {record.title}"
+        how = "failed" if record.status == "failed" else "was skipped"
+        raise Unsupported(f"{what} {how}")
     return result
 
 
@@ -286,7 +288,9 @@ def run_task(task: Task, inputs: Inputs) -> Result:
     except Unsupported as error:
         status, reason, failure = "skipped", str(error), None
     except (Exception, SystemExit) as error:  # tasks run plugins: they may not take the run down
-        status, reason, failure = "failed", f"{type(error).__name__}: {error}", _failure(error)
+        ours = isinstance(error, QbenchError)
+        reason = str(error) if ours else f"{type(error).__name__}: {error}"
+        status, failure = "failed", _failure(error)
     return not_done(task, status, reason, failure, time.perf_counter() - started)
 
 

@@ -452,7 +452,7 @@ def test_a_task_whose_source_failed_is_skipped_with_the_reason(small):
     failed = replace(done, record=done.record.model_copy(update=gone))
     skipped = run_task(task, {training.identity.id: failed}).record
     assert skipped.status == "skipped"
-    assert skipped.reason == "needs the training of convnet seed 0, which is failed: why"
+    assert skipped.reason == "its training failed"
 
 
 def test_a_changed_zoo_file_stops_the_plan(monkeypatch, tmp_path):

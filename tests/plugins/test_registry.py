@@ -6,11 +6,13 @@ import pytest
 
 from qbench import registry as module
 from qbench.errors import PluginError, UnknownNameError
+from qbench.hookspecs import hookimpl
 from qbench.registry import Plugin, PluginFile, Registry, load_registry
 
 PLUGIN = """
     from qbench.hookspecs import hookimpl
     from qbench.specs import ModelSpec
+    import torch
 
     @hookimpl
     def qbench_models():
@@ -19,8 +21,11 @@ PLUGIN = """
             family="classical", structure="test",
         )
 
+    class Built(torch.nn.Module):
+        pass
+
     def build():
-        return "built"
+        return Built()
 """
 
 
@@ -56,7 +61,7 @@ def test_a_plugin_from_a_file(tmp_path):
     found = load_registry((write(tmp_path, "plugin_a.py"),))
     provided = found.get("model", "mine")
     assert provided.plugin == "plugin_a"
-    assert provided.create() == "built"
+    assert type(provided.create()).__name__ == "Built"
     assert found.plugins["plugin_a"].provides == {"model": ["mine"]}
 
 
@@ -77,7 +82,7 @@ def test_two_plugins_with_one_name_are_both_named(tmp_path):
         ("def (", "SyntaxError"),
         (
             "from qbench.hookspecs import hookimpl\n@hookimpl\ndef qbench_models():\n    yield 3",
-            "expected ModelSpec, got int",
+            "expected ModelSpec, got 3",
         ),
         (
             "from qbench.hookspecs import hookimpl\n@hookimpl\ndef qbench_nonsense():\n    pass",
@@ -145,6 +150,7 @@ def test_selection_by_name_glob_and_all():
 
 def test_a_plugin_adds_all_of_its_specs_or_none():
     class Half:
+        @hookimpl
         def qbench_models(self):
             return []
 
