@@ -34,7 +34,7 @@ def check_spec(spec: object, spec_type: type[Spec]) -> Spec:
             f"{LONGEST_NAME} of them"
         )
     if not _TARGET.fullmatch(spec.factory):
-        raise PluginError(f"{what}: factory is {spec.factory!r}: give \"module:callable\"")
+        raise PluginError(f'{what}: factory is {spec.factory!r}: give "module:callable"')
     if spec.revision < 1:
         raise PluginError(f"{what}: revision is {spec.revision}: give 1 or more")
     return spec

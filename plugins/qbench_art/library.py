@@ -9,6 +9,7 @@ from inspect import Parameter
 from typing import Any
 
 from qbench.errors import UnknownNameError, Unsupported
+from qbench.extras import install_command
 
 _MODULES = ("packaging.version", "multiprocess", "art.attacks.evasion", "art.estimators")
 
@@ -24,8 +25,7 @@ def load_class(name: str) -> type[Any]:
         modules = {module: importlib.import_module(module) for module in _MODULES}
     except ImportError as error:
         raise Unsupported(
-            f"adversarial-robustness-toolbox cannot be used ({error}): "
-            "pip install 'qbench-robustness[art]'"
+            f"adversarial-robustness-toolbox cannot be used ({error}): {install_command('art')}"
         ) from error
     evasion = modules["art.attacks.evasion"]
     base = importlib.import_module("art.attacks").EvasionAttack

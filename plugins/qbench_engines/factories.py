@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 from qbench.errors import UsageError
+from qbench.extras import install_command
 from qbench.interfaces import Engine
 
 
@@ -22,7 +23,7 @@ def require(module: str, extra: str, engine: str) -> ModuleType:
     except ImportError as error:
         raise UsageError(
             f"engine {engine!r} needs {module}, which cannot be imported ({error}): "
-            f"pip install 'qbench-robustness[{extra}]'"
+            f"{install_command(extra)}"
         ) from error
 
 

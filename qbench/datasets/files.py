@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from qbench.errors import DataError
+from qbench.extras import install_command
 
 SIDE = 16
 Pixels = NDArray[np.float32]
@@ -28,7 +29,7 @@ def optional(module: str, needed_by: str) -> ModuleType:
     except ImportError as error:
         name = module.partition(".")[0]
         package = _PACKAGES.get(name, name)
-        raise DataError(f"{needed_by} needs {package}: pip install {package}") from error
+        raise DataError(f"{needed_by} needs {package}: {install_command('data')}") from error
 
 
 def resized(images: Pixels, side: int) -> Pixels:

@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 from qbench.errors import UnknownNameError, UsageError
 from qbench.evaluation import outside, workers
 from qbench.evaluation.provenance import packages
+from qbench.extras import install_command
 
 T = TypeVar("T")
 ANSWER_S = 10  # how long a scheduler may take to answer
@@ -176,7 +177,7 @@ def _dask(where: str, jobs: int) -> Iterator[Executor]:
         from distributed import Client, LocalCluster
     except ImportError as error:
         raise UsageError(
-            f"executor {where!r} needs {error.name}: pip install -e '.[dask]' in the checkout"
+            f"executor {where!r} needs {error.name}: {install_command('dask')}"
         ) from error
     if where == "dask":
         with (

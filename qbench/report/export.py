@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel
 
 from qbench.errors import UsageError
+from qbench.extras import install_command
 from qbench.records.record import AccuracyMetrics, LipschitzMetrics, RadiiMetrics, Record
 from qbench.records.results import Results
 from qbench.records.statistics import wilson_interval
@@ -51,7 +52,7 @@ def export(results: Results, format: str) -> bytes:
         try:
             to_frame(results).to_parquet(file, engine="pyarrow", index=False)
         except ImportError as error:
-            needs = "parquet needs pyarrow: pip install 'qbench-robustness[parquet]'"
+            needs = f"parquet needs pyarrow: {install_command('parquet')}"
             raise UsageError(needs) from error
         return file.getvalue()
     raise UsageError(f"no format {format!r}: choose csv, json, latex or parquet")

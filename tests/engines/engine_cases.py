@@ -15,13 +15,13 @@ from qbench.circuits.torch_engine import TorchEngine
 
 needs_pennylane = pytest.mark.skipif(
     find_spec("pennylane") is None,
-    reason="needs PennyLane: pip install qbench-robustness[pennylane]",
+    reason="needs PennyLane: the extra pennylane",
 )
 needs_qiskit = pytest.mark.skipif(
     any(
         find_spec(name) is None for name in ("qiskit_aer", "qiskit_ibm_runtime", "pennylane_qiskit")
     ),
-    reason="needs Qiskit: pip install qbench-robustness[qiskit]",
+    reason="needs Qiskit: the extra qiskit",
 )
 KINDS = ("angles", "one set of angles", "angles and states", "states", "angles and one state")
 Inputs = tuple[Tensor, Tensor | None]

@@ -24,7 +24,7 @@ from qbench_quantum.models import SplitReUpload
 MODELS = ("reup-hw4", "reup-hw8")
 needs_qiskit = pytest.mark.skipif(
     any(find_spec(name) is None for name in ("qiskit_aer", "qiskit_ibm_runtime")),
-    reason="needs Qiskit: pip install qbench-robustness[qiskit]",
+    reason="needs Qiskit: the extra qiskit",
 )
 
 

@@ -22,7 +22,7 @@ from qbench.evaluation.crafting import ExpectedModel
 from qbench.evaluation.scoring import predict
 
 if any(find_spec(name) is None for name in ("qiskit_aer", "qiskit_ibm_runtime")):
-    pytest.skip("needs Qiskit: pip install qbench-robustness[qiskit]", allow_module_level=True)
+    pytest.skip("needs Qiskit: the extra qiskit", allow_module_level=True)
 
 ROOT = Path(__file__).parents[2]
 DOCS, STUDY = ROOT / "docs", ROOT / "studies" / "noise"
