@@ -8,6 +8,7 @@ import hashlib
 import importlib.abc
 import importlib.util
 import inspect
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,7 +19,7 @@ from importlib.machinery import ModuleSpec
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Generic, Literal, TypeVar, overload
+from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
 
 import pluggy
 
@@ -76,11 +77,24 @@ _CHANGED: defaultdict[str, Changed] = defaultdict(Changed)
 
 @contextmanager
 def _put_back(plugin: str) -> Iterator[None]:
-    """Whatever the plugin's code in the block changes for everyone is put back, and noted."""
-    before = ProcessState.now()
+    """Whatever the plugin's code in the block changes for everyone is put back, and noted.
+
+    Ending the process at once becomes an exception, as `sys.exit` is one.
+    """
+    before, end, process = ProcessState.now(), os._exit, os.getpid()
+
+    def refused(status: int) -> NoReturn:
+        if os.getpid() != process:  # a child that the plugin forked
+            end(status)
+        raise SystemExit(f"os._exit({status})")
+
+    os._exit = refused
     try:
         yield
+    except KeyboardInterrupt as error:
+        raise KeyboardInterrupt(f"while plugin {plugin!r} was loading") from error
     finally:
+        os._exit = end
         settings, code = before.restore()
         _CHANGED[plugin].settings.update(settings)
         _CHANGED[plugin].code.update(code)
@@ -329,8 +343,8 @@ class PluginFile:
     Args:
         path: The file.
         source: What is in it.
-        helpers: Modules beside the file that it imports, directly or through one another: name and
-            source, by name.
+        helpers: Modules beside the file that it imports or names as a factory's, directly or
+            through one another: name and source, by name.
     """
 
     path: str
@@ -362,7 +376,7 @@ class PluginFile:
 
 
 def _beside(folder: Path, source: bytes) -> dict[str, bytes]:
-    """Source of the modules in a folder that some source imports, and that those import."""
+    """Source of the modules in a folder that some source imports or names, and that those do."""
     found: dict[str, bytes] = {}
     waiting = [source]
     while waiting:
@@ -374,6 +388,8 @@ def _beside(folder: Path, source: bytes) -> dict[str, bytes]:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             if isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                names = node.value.split(":")[:1] if ":" in node.value else []  # a factory's
             for name in names:
                 file = folder / f"{name}.py"
                 if name.isidentifier() and name not in found and file.is_file():

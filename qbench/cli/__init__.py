@@ -104,8 +104,9 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(2)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        where = str(error.__cause__ or error) if isinstance(error, click.Abort) else str(error)
+        click.echo(one_line(f"interrupted {where}"), err=True)
         sys.exit(130)
     except QbenchError as error:
         if debug:

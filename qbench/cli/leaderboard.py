@@ -154,8 +154,7 @@ def _take_over(sources: list[Path], root: Path, models: list[str] | None) -> Non
         every = [_sound(open_results(path)) for path in _parts(source)]
         for results in every:
             protocol = _protocol(results, ())
-            name = board_name(results, None if protocol is None else protocol.selection.dataset)
-            target = Archive.read(root / name)
+            target = Archive.read(root / board_name(results, protocol))
             written = target.add(results, models)
             what = ", ".join(written) if written else "nothing new"
             click.echo(f"{source} -> {target.root}: {what}")

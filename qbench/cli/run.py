@@ -32,6 +32,7 @@ from qbench.cli.tasks import carry_out
 
 if TYPE_CHECKING:
     from qbench.registry import PluginFile
+    from qbench.specs import Norm
 
 
 @click.command()
@@ -46,6 +47,12 @@ if TYPE_CHECKING:
 @engine_option
 @shots_option
 @craft_on_option
+@click.option(
+    "--norm",
+    type=click.Choice(["linf", "l2"]),
+    help="Norm of the perturbations, attacked and certified. Another one than the protocol's needs "
+    "--eps, and has a leaderboard of its own.  [default: the protocol's]",
+)
 @protocol_option
 @dataset_option
 @seeds_option
@@ -71,6 +78,7 @@ def run(
     engine: str | None,
     shots: int | None,
     attacked: str,
+    norm: Norm | None,
     protocol: str,
     dataset: str | None,
     seeds: tuple[int, ...] | None,
@@ -102,6 +110,7 @@ def run(
       qbench run --models all --attacks pgd --no-certify
       qbench run --models 'reup*,convnet' --seeds 0 --limit 20
       qbench run --models all --attacks pgd,fgsm --eps 0.1 --dry-run
+      qbench run --models convnet,reup --norm l2 --eps 0.5,1,2
       qbench run --models reup --attacks pgd,pgd:steps=200:restarts=5
       qbench run --models 'reup*' --shots 1024
       qbench run --models reup-0.2 --engine aer:marrakesh --craft-on ideal --seeds 0 --limit 20
@@ -117,6 +126,7 @@ def run(
         engine=engine,
         shots=shots,
         attacked=attacked,
+        norm=norm,
         protocol=protocol,
         dataset=dataset,
         seeds=seeds,

@@ -61,7 +61,7 @@ def carry_out(
     from qbench.records.store import RunStore
 
     store = RunStore(out or Path("runs") / folder(selection))
-    adopted = None if archive is None else _board(archive, selection.protocol)
+    adopted = None if archive is None else _board(archive, selection)
     known = store.identities() | {record.id for record in (adopted.records if adopted else ())}
     tasks = make_plan(selection, known)
     if dry_run:
@@ -100,12 +100,15 @@ def _phases(tasks: Sequence[Task]) -> list[tuple[str, list[Task]]]:
 def folder(selection: RunSelection) -> str:
     """Name of the results' folder, the same for all that may share one."""
     from qbench.datasets.base import load_data
+    from qbench.protocols import load_protocol
     from qbench.records.archive import folder_name
 
+    usual = load_protocol(selection.protocol, selection.plugins).norm
+    norm = f"-{selection.norm}" if selection.norm not in (None, usual) else ""
     name = selection.dataset and load_data(selection.dataset, selection.plugins).name
     data = f"-{folder_name(name)}" if name else ""
     limit = f"-first{selection.limit}" if selection.limit else ""
-    return f"{selection.protocol}{data}{limit}{'-retrained' if selection.retrain else ''}"
+    return f"{selection.protocol}{norm}{data}{limit}{'-retrained' if selection.retrain else ''}"
 
 
 def typed() -> str:
@@ -115,13 +118,21 @@ def typed() -> str:
     return one_line(shlex.join(["qbench", *arguments]), None)
 
 
-def _board(archive: Path, protocol: str) -> Results | None:
-    """The results of an archive under one protocol."""
+def _board(archive: Path, selection: RunSelection) -> Results | None:
+    """The results of an archive that stand on the board of a selection."""
+    from qbench.datasets.base import load_data
+    from qbench.protocols import load_protocol
     from qbench.records.archive import Archive, boards
+    from qbench.records.results import attack_norm
 
+    protocol = load_protocol(selection.protocol, selection.plugins)
+    norm = selection.norm or protocol.norm
+    data = load_data(selection.dataset or protocol.selection.dataset, selection.plugins).name
     for path in boards(archive):
         results = Archive.read(path).results()
-        if results.records[0].task.protocol.name == protocol:
+        task = next(r.task for r in results.records if r.task.kind != "training")
+        about = (task.protocol.name, attack_norm(results) or norm, task.data.name)
+        if about == (protocol.name, norm, data):
             return results
     return None
 
@@ -166,7 +177,8 @@ def _sound(store: RunStore, records: Sequence[Record]) -> tuple[Results, list[Vi
     from qbench.records.results import of_board
 
     # A folder may hold results on other data, as before a data set was changed: another board.
-    results = of_board(store.results(), records[-1].task)
+    norms = {record.task.norm for record in records if record.task.kind == "attack"}
+    results = of_board(store.results(), records[-1].task, min(norms, default=None))
     violations, compared = soundness.check(results)
     return soundness.without(results, violations), violations, compared
 

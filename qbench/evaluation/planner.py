@@ -26,6 +26,7 @@ from qbench.evaluation.transfer import TransferTask
 from qbench.protocols import DEFAULT, Protocol, load_protocol
 from qbench.records import columns
 from qbench.records import identity as ids
+from qbench.records.worst import ranking_eps
 from qbench.registry import PluginFile, Provided, Registry, Scalar, load_registry
 from qbench.specs import AttackSpec, CertifierSpec, ModelSpec, Norm
 from qbench.weights.files import fingerprint, unpack
@@ -41,7 +42,9 @@ class RunSelection:
         attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`; empty for none.
         certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
             model: that is asked for by name. Empty for none.
-        norms: Norms of the certificates of single images; the protocol's when None, empty for none.
+        norm: Of the attacks; the protocol's when None. Another one needs `eps`.
+        norms: Norms of the certificates of single images; that of the attacks when None, empty for
+            none.
         engine, shots: Where the circuits of quantum models run when they are attacked, and how
             often each is run; their own engine, exactly, when None.
         attacked: Whether attacks see that engine, or the ideal simulator.
@@ -58,6 +61,7 @@ class RunSelection:
     models: Sequence[str] = ("all",)
     attacks: Sequence[str] = ("pgd",)
     certifiers: Sequence[str] = ("all",)
+    norm: Norm | None = None
     norms: Sequence[Norm] | None = None
     engine: str | None = None
     shots: int | None = None
@@ -108,19 +112,20 @@ class _Planner:
         self.models = self.registry.select("model", selection.models)
         self.attacks = self._attacks(selection.attacks)
         self.seeds = _distinct(self.protocol.seeds if selection.seeds is None else selection.seeds)
-        self.eps = _distinct(self.protocol.eps if selection.eps is None else selection.eps)
+        self.measured = self.protocol.in_norm(selection.norm or self.protocol.norm)
+        self.eps = _distinct(self._eps())
         if any(seed < 0 for seed in self.seeds):
             raise UsageError(f"seeds must be at least 0, got {list(self.seeds)}")
         if selection.limit is not None and selection.limit < 1:
             raise UsageError(f"limit must be at least 1, got {selection.limit}")
         for eps in self.eps:
-            self.protocol.threat_model(eps)
+            self.measured.threat_model(eps)
         self.zoo = Zoo()
         chosen = self.protocol.selection
         self.dataset = load_data(selection.dataset or chosen.dataset, selection.plugins)
         images = chosen.images(self.dataset, selection.limit)
         self.data = self._data(chosen.split, len(images.y))
-        self.norms = (self.protocol.norm,) if selection.norms is None else selection.norms
+        self.norms = (self.measured.norm,) if selection.norms is None else selection.norms
         self.certifiers = (
             self.registry.select("certifier", selection.certifiers) if selection.certifiers else []
         )
@@ -146,6 +151,22 @@ class _Planner:
         for target in targets if self.selection.certifiers else []:
             tasks += self._certified(trained[target])
         return list({task.identity.id: task for task in tasks}.values())
+
+    def _eps(self) -> Sequence[float]:
+        norm = self.measured.norm
+        if self.selection.eps is None and not self.measured.eps:
+            example = ",".join(f"{eps:g}" for eps in BUDGETS[norm][-3:])
+            raise UsageError(
+                f"protocol {self.protocol.name!r} has no budgets in {norm}: give some, such as "
+                f"--eps {example}"
+            )
+        return self.measured.eps if self.selection.eps is None else self.selection.eps
+
+    @property
+    def ranking_eps(self) -> float | None:
+        """The budget at which transfer is measured: where the board will be ranked."""
+        preferred = self.protocol.ranking_eps
+        return preferred if self.measured.eps else ranking_eps(self.eps, preferred)
 
     def _attacks(self, entries: Sequence[str]) -> list[_Attack]:
         found: dict[str, _Attack] = {}
@@ -207,7 +228,7 @@ class _Planner:
         return [self._attack(trained, attack, eps) for attack in self.attacks for eps in self.eps]
 
     def _attack(self, trained: TrainingTask, attack: _Attack, eps: float) -> AttackTask:
-        usual = self.protocol.attack_params(attack.provided.spec.name, eps)
+        usual = self.measured.attack_params(attack.provided.spec.name, eps)
         params = attack.provided.resolved({**usual, **attack.params})
         spec = attack.provided.spec
         return AttackTask(
@@ -215,7 +236,7 @@ class _Planner:
             identity=ids.AttackId(
                 **self._about(trained),
                 attack=ids.Method(name=spec.name, revision=spec.revision, params=params),
-                norm=self.protocol.norm,
+                norm=self.measured.norm,
                 eps=float(eps),
                 engine=self._engine(trained.identity.model.name),
             ),
@@ -253,7 +274,7 @@ class _Planner:
                 tasks += [
                     self._transfer(training, one)
                     for one in made
-                    if one.identity.eps == self.protocol.ranking_eps
+                    if one.identity.eps == self.ranking_eps
                 ]
         return tasks
 
@@ -339,7 +360,7 @@ class _Planner:
         return proofs + [p for p in covering if p.spec.smoothed and p.spec.name in named]
 
     def _budgets(self, norm: Norm) -> tuple[float, ...]:
-        own = self.eps if norm == self.protocol.norm else ()
+        own = self.eps if norm == self.measured.norm else ()
         return tuple(sorted({*BUDGETS[norm], *(float(eps) for eps in own if eps > 0)}))
 
     def _engine(self, model: str) -> ids.Engine | None:

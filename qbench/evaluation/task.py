@@ -132,8 +132,9 @@ class TaskContext:
 
     @cached_property
     def protocol(self) -> Protocol:
-        """The task's protocol."""
-        return load_protocol(self.task.identity.protocol.name, self.task.plugins)
+        """The task's protocol, under the norm of the task."""
+        protocol = load_protocol(self.task.identity.protocol.name, self.task.plugins)
+        return protocol.in_norm(getattr(self.task.identity, "norm", protocol.norm))
 
     @cached_property
     def dataset(self) -> Dataset:

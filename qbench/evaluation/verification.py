@@ -40,7 +40,7 @@ from qbench.records.record import (
     Record,
     TrainingMetrics,
 )
-from qbench.records.results import Results
+from qbench.records.results import Results, attack_norm
 from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images, ranking_eps
 from qbench.registry import PluginFile, Registry, load_registry
@@ -164,7 +164,9 @@ class _Verifier:
 
     @cached_property
     def _protocol(self) -> Protocol:
-        return load_protocol(next(iter(self._by_id.values())).task.protocol.name, self._plugins)
+        name = next(iter(self._by_id.values())).task.protocol.name
+        protocol = load_protocol(name, self._plugins)
+        return protocol.in_norm(attack_norm(self._results) or protocol.norm)
 
     @cached_property
     def _attacked(self) -> Record:
@@ -248,7 +250,7 @@ class _Verifier:
         if record.label != label:
             yield f"it is called {record.label}, its parameters make it {label}"
         if task.norm != self._protocol.norm:
-            yield f"norm {task.norm}, the protocol's is {self._protocol.norm}"
+            yield f"norm {task.norm}, the board's is {self._protocol.norm}"
         if task.kind == "transfer" and task.made_by.id not in self._by_id:
             yield "the attack that made its images is not on record"
 

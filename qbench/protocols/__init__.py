@@ -6,7 +6,7 @@ import hashlib
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -110,6 +110,11 @@ class Protocol:
     def first_attack(self) -> str | None:
         """The attack that it defines first: the one that probes and pictures show."""
         return next(iter(self.attacks), None)
+
+    def in_norm(self, norm: Norm) -> Protocol:
+        """The same images and box under another norm, for which it has no budgets and leaves every
+        attack free; the protocol itself under its own norm."""
+        return self if norm == self.norm else replace(self, norm=norm, eps=(), attacks={})
 
     def threat_model(self, eps: float) -> ThreatModel:
         """The threat model at one budget.

@@ -23,10 +23,11 @@ from numpy.typing import NDArray
 
 from qbench.errors import StoreError
 from qbench.files import explained, own_folder
+from qbench.protocols import Protocol
 from qbench.records.challenges import carry
 from qbench.records.entry import CARD, Entry, Trained, read_entry, write_entry
 from qbench.records.record import Record
-from qbench.records.results import Adversarial, Results, current
+from qbench.records.results import Adversarial, Results, attack_norm, current
 from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images
 
@@ -208,6 +209,8 @@ class Archive:
             raise StoreError(f"results of another protocol than those in {self.root}")
         if len(data) > 1:
             raise StoreError(f"results on other images than those in {self.root}")
+        if len({record.task.norm for record in every if record.task.kind == "attack"}) > 1:
+            raise StoreError(f"attacks in another norm than those in {self.root}")
         weights = {_trained(record): record.weights for record in here.values() if record.weights}
         for record in results.records:
             of = _trained(record)
@@ -321,11 +324,18 @@ def boards(root: Path) -> list[Path]:
     return found
 
 
-def board_name(results: Results, usual: str | None) -> str:
-    """Name of the folder that results belong in: the protocol, and the data where not its usual."""
+def board_name(results: Results, protocol: Protocol | None) -> str:
+    """Name of the folder that results belong in: the protocol, and the norm of the attacks and the
+    data where they are not its own.
+
+    Raises:
+        StoreError: The attacks are bounded in several norms.
+    """
     task = next(r.task for r in results.records if r.task.kind != "training")
-    name = task.protocol.name
-    return name if usual in (None, task.data.name) else f"{name}-{folder_name(task.data.name)}"
+    norm, data = attack_norm(results), task.data.name
+    own = protocol is None or norm in (None, protocol.norm)
+    usual = protocol is None or data == protocol.selection.dataset
+    return task.protocol.name + ("" if own else f"-{norm}") + ("" if usual else f"-{folder_name(data)}")
 
 
 def folder_name(dataset: str) -> str:

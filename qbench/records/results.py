@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from qbench.errors import StoreError
 from qbench.records.columns import Columns
 from qbench.records.identity import Identity
 from qbench.records.record import Card, Environment, Record
+from qbench.specs import Norm
 
 
 @dataclass(frozen=True)
@@ -68,15 +70,37 @@ class Results:
     superseded: tuple[str, ...] = ()
 
 
-def of_board(results: Results, task: Identity) -> Results:
-    """The results under the protocol and on the images of a task that attacks or certifies."""
+def of_board(results: Results, task: Identity, norm: str | None = None) -> Results:
+    """The results under the protocol and on the images of a task that attacks or certifies.
+
+    Args:
+        results: Of several boards.
+        task: What the board is about.
+        norm: Of the attacks; None for those that there are.
+    """
 
     def belongs(other: Identity) -> bool:
         images = other.kind == "training" or other.data.images == task.data.images
         same_data = other.data.sha256 == task.data.sha256
-        return images and same_data and other.protocol == task.protocol
+        attacks = other.kind in ("attack", "transfer", "challenge")
+        same_norm = norm is None or not attacks or getattr(other, "norm", norm) == norm
+        return images and same_data and same_norm and other.protocol == task.protocol
 
     return replace(results, records=tuple(r for r in results.records if belongs(r.task)))
+
+
+def attack_norm(results: Results) -> Norm | None:
+    """The norm that attacks are bounded in; None without attacks.
+
+    Raises:
+        StoreError: There are several, whose numbers do not belong on one board.
+    """
+    norms = {record.task.norm for record in results.records if record.task.kind == "attack"}
+    if len(norms) > 1:
+        raise StoreError(
+            f"attacks in {' and '.join(sorted(norms))}: each norm is a board of its own"
+        )
+    return next(iter(norms), None)
 
 
 def current(records: Iterable[Record]) -> tuple[tuple[Record, ...], tuple[str, ...]]:
