@@ -24,6 +24,7 @@ from typing import Any, Generic, Literal, NoReturn, TypeVar, overload
 import pluggy
 
 from qbench import hookspecs
+from qbench.docstrings import argument_docs
 from qbench.errors import PluginError, QbenchError, UnknownNameError, UsageError
 from qbench.process_state import ProcessState
 from qbench.spec_fields import check_spec
@@ -101,6 +102,15 @@ def _put_back(plugin: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class Parameter:
+    """A parameter of a factory; `meaning` is empty where nobody wrote it down."""
+
+    name: str
+    default: Scalar
+    meaning: str
+
+
+@dataclass(frozen=True)
 class Provided(Generic[S]):
     """A spec and the plugin that provides it."""
 
@@ -129,6 +139,31 @@ class Provided(Generic[S]):
             if value is None or isinstance(value, bool | int | float | str):
                 found[name] = value
         return dict(sorted(found.items()))
+
+    def parameters(self) -> list[Parameter]:
+        """What may be chosen, with its default and what the factory's docstring says of it.
+
+        Raises:
+            PluginError: The factory does not import.
+        """
+        factory, defaults = self._factory(), self.resolved({})
+        meanings = argument_docs(factory)
+        names = [name for name in inspect.signature(factory).parameters if name in defaults]
+        names += [name for name in defaults if name not in names]
+        return [Parameter(name, defaults[name], meanings.get(name, "")) for name in names]
+
+    def check_names(self, params: Iterable[str]) -> None:
+        """Refuse parameters that the factory does not take.
+
+        Raises:
+            UnknownNameError: Naming the first one, and the nearest that there are.
+        """
+        known = inspect.signature(self._factory()).parameters
+        if any(one.kind is one.VAR_KEYWORD for one in known.values()):
+            return
+        for name in params:
+            if name not in known:
+                raise UnknownNameError(f"parameter of {self.spec.name}", name, known)
 
     def create(self, **params: Any) -> Any:
         """Import the factory and call it with the spec's parameters, overridden by `params`.

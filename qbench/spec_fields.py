@@ -6,7 +6,6 @@ import re
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
-from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from qbench.errors import PluginError
@@ -41,21 +40,16 @@ def check_spec(spec: object, spec_type: type[Spec]) -> Spec:
 
 
 def _check_fields(holder: Any, what: str) -> None:
-    hints = _hints(type(holder))
+    hints = get_type_hints(type(holder))
     for field in fields(holder):
         value, hint = getattr(holder, field.name), hints[field.name]
-        if is_dataclass(hint) and isinstance(value, hint):
+        if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, hint):
             _check_fields(value, f"{what}: {field.name}")
         elif not _fits(value, hint):
             hand = ", not the object" if field.name == "factory" and callable(value) else ""
             raise PluginError(
                 f"{what}: {field.name} is {_shown(value)}: give {_allowed(field.name, hint)}{hand}"
             )
-
-
-@cache
-def _hints(holder: type) -> dict[str, Any]:
-    return get_type_hints(holder)
 
 
 def _fits(value: object, hint: Any) -> bool:

@@ -3,27 +3,51 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from qbench.cli.options import json_option, plugin_option
+from qbench.text import one_line, wrapped
 
 if TYPE_CHECKING:
-    from qbench.registry import PluginFile
+    from qbench.registry import Plugin, PluginFile, Registry
+
+WIDTH = 80  # characters of a line
+MOST_NUMBER = 10  # characters of a last column that holds no sentences
 
 
-def _show(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+def _show(rows: Sequence[Mapping[str, Any]], as_json: bool, shown: Sequence[str] = ()) -> None:
+    """Rows as JSON, or as a table of at most 80 characters a line.
+
+    Args:
+        rows: What there is, by column.
+        as_json: Print all of it as JSON.
+        shown: The columns of the table; all by default. Only the last one may be long: it is
+            wrapped.
+    """
     if as_json:
         click.echo(json.dumps(rows, indent=1, ensure_ascii=False))
         return
-    columns = list(rows[0]) if rows else []
+    columns = list(shown or (rows[0] if rows else ()))
     cells = [[_text(row[column]) for column in columns] for row in rows]
-    widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)] if rows else []
-    for line in [columns, *cells]:
+    lines = [columns, *cells]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)][:-1]
+    gap = "  " if sum(widths) + 2 * len(widths) + MOST_NUMBER <= WIDTH else " "
+    for line in lines if columns else ():
+        first = gap.join([cell.ljust(width) for cell, width in zip(line, widths, strict=False)])
+        before = f"{first}{gap}" if widths else ""
         click.echo(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+            textwrap.fill(
+                line[-1],
+                WIDTH,
+                initial_indent=before,
+                subsequent_indent=" " * len(before),
+                break_on_hyphens=False,
+            ).rstrip()
+            or before.rstrip()
         )
 
 
@@ -57,16 +81,26 @@ def models(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
             "description": spec.description,
         }
         rows.append(row)
-    _show(rows, as_json)
+    _show(rows, as_json, ("name", "family", "epochs", "zoo seeds", "description"))
 
 
 @click.command()
+@click.argument("attack", required=False)
 @plugin_option
 @json_option
-def attacks(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
-    """List the attacks: name, norms, and what they need of a model."""
+def attacks(attack: str | None, plugins: tuple[PluginFile, ...], as_json: bool) -> None:
+    """List the attacks: name, norms, and what they need of a model; or the parameters of ATTACK.
+
+    \b
+    Examples:
+      qbench attacks
+      qbench attacks pgd       what NAME:PARAMETER=VALUE may be in 'qbench run --attacks'
+    """
     from qbench.registry import load_registry
 
+    if attack is not None:
+        _parameters(attack, load_registry(plugins), as_json)
+        return
     rows = [
         {
             "name": name,
@@ -78,7 +112,37 @@ def attacks(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
         }
         for name, provided in load_registry(plugins).all("attack").items()
     ]
-    _show(rows, as_json)
+    _show(rows, as_json, ("name", "norms", "needs gradients", "description"))
+    if not as_json:
+        click.echo("\n'qbench attacks NAME' lists the parameters of an attack")
+
+
+def _parameters(attack: str, registry: Registry, as_json: bool) -> None:
+    """What may be chosen of one attack."""
+    provided = registry.get("attack", attack)
+    rows = [
+        {"parameter": one.name, "default": one.default, "meaning": one.meaning}
+        for one in provided.parameters()
+    ]
+    if as_json:
+        _show(rows, as_json)
+        return
+    spec = provided.spec
+    needs = "needs gradients" if spec.gradient else "needs no gradients"
+    click.echo(wrapped(f"{attack}: {spec.description}"))
+    click.echo(f"bounded in {_text(spec.norms)}; {needs}; from the plugin {provided.plugin}\n")
+    if not rows:
+        click.echo("it has no parameters")
+        return
+    _show([{**row, "default": _default(row["default"])} for row in rows], as_json)
+    one = next((row for row in rows if row["default"] is not None), rows[0])
+    chosen = f"{attack}:{one['parameter']}={_default(one['default'])}"
+    click.echo(f"\nas in: qbench run --attacks {chosen}")
+
+
+def _default(value: Any) -> str:
+    """A default as it would be written on the command line."""
+    return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
 @click.command()
@@ -98,7 +162,11 @@ def certifiers(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
         }
         for name, provided in load_registry(plugins).all("certifier").items()
     ]
-    _show(rows, as_json)
+    if not as_json:
+        for row in rows:
+            covers = _text(row["covers"]) or "every model"
+            row["what it proves"] = f"{row['description']}; covers {covers}; {row['source']}"
+    _show(rows, as_json, ("name", "what it proves"))
 
 
 @click.command()
@@ -112,7 +180,7 @@ def datasets(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
         {"name": name, "plugin": provided.plugin, "description": provided.spec.description}
         for name, provided in load_registry(plugins).all("dataset").items()
     ]
-    _show(rows, as_json)
+    _show(rows, as_json, ("name", "description"))
 
 
 @click.command()
@@ -148,7 +216,7 @@ def engines(engine: str | None, plugins: tuple[PluginFile, ...], as_json: bool) 
         }
         for name, provided in load_registry(plugins).all("engine").items()
     ]
-    _show(rows, as_json)
+    _show(rows, as_json, ("name", "exact", "gradients", "description"))
 
 
 @click.command()
@@ -172,7 +240,7 @@ def protocols(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
                 "description": protocol.description,
             }
         )
-    _show(rows, as_json)
+    _show(rows, as_json, ("name", "data", "norm", "eps", "description"))
 
 
 @click.command()
@@ -195,6 +263,18 @@ def plugins(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
         }
         for plugin in registry.plugins.values()
     ]
-    _show(rows, as_json)
+    words = [_in_words(plugin) for plugin in registry.plugins.values()]
+    _show(rows if as_json else words, as_json)
     for line in registry.clashes():
         click.echo(f"error: {line}", err=True)
+
+
+def _in_words(plugin: Plugin) -> dict[str, str]:
+    """A plugin as a line of the list."""
+    provides = "; ".join(f"{kind}s {_text(names)}" for kind, names in plugin.provides.items())
+    longest = 12 if len(plugin.version) == 64 else None  # the start of a hash is enough to tell
+    return {
+        "name": plugin.name,
+        "version": plugin.version[:longest],
+        "provides": f"does not load: {one_line(plugin.error)}" if plugin.error else provides,
+    }

@@ -176,6 +176,7 @@ class _Planner:
             for one in names:
                 provided = self.registry.get("attack", one)
                 if given:  # what the attack cannot take is said now, not in every record
+                    provided.check_names(given)
                     provided.create(**given)
                 found[f"{one} {given}"] = _Attack(provided, given)
         return list(found.values())

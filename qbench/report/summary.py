@@ -76,7 +76,8 @@ def _ranking(board: Board, longest: int) -> Table:
     proofs = board.rank_eps in board.certified_budgets(board.norm)
     flagged = any(row.flags for row in board.rows)
     name = "Worst" if board.several or not board.attacks else short(board.measure, 12)
-    ranked = "" if board.rank_eps is None else f" ε={board.rank_eps:g}"
+    about = "" if board.norm in (None, "linf") else f" {norm(str(board.norm))}"
+    ranked = "" if board.rank_eps is None else f"{about} ε={board.rank_eps:g}"
     columns = right("Rank") + left("Model") + right("Clean", f"{name}{ranked}")
     columns += right(*["Certified"] * proofs) + left(*["Flags"] * flagged)
     columns += right(*[f"ε={eps:g}" for eps in budgets])
