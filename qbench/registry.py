@@ -404,7 +404,9 @@ class PluginFile:
         """Read a file. Raises `PluginError` when it cannot be read."""
         try:
             source, folder = path.read_bytes(), path.resolve().parent
-            helpers = tuple(sorted(_beside(folder, source).items()))
+            found = _beside(folder, source)
+            found.pop(path.stem, None)
+            helpers = tuple(sorted(found.items()))
             return cls(str(path.resolve()), source, helpers)
         except OSError as error:
             raise PluginError(f"plugin {path} does not load: {error.strerror}") from error

@@ -206,7 +206,9 @@ def _row(model: ModelFacts, own: Sequence[Record], context: _Context) -> Row:
         obstacles=obstacles(own, raised, attacks, context.rank_eps, trained),
         model=model,
         seeds=trained,
-        clean=_clean([*asked.values()] if settings else _radii(name, found), seeds),
+        clean=_or_elsewhere(
+            _clean([*asked.values()] if settings else _radii(name, found), seeds), name, found
+        ),
         robust={setting: seed_values(asked[setting], seeds, robust) for setting in settings},
         attacked={s: seed_values(asked[s], seeds, adversarial) for s in settings},
         worst=SeedValues() if context.rank_eps is None else worst_at[context.rank_eps],
@@ -247,6 +249,23 @@ def _clean(asked: Sequence[Mapping[int, Record]], seeds: Sequence[int]) -> SeedV
         by_seed=tuple((seed, mean_std(found)[0]) for seed, found in sorted(values.items())),
         notes=gather_notes(note for note in notes if note[2] not in values),
     )
+
+
+def _or_elsewhere(values: SeedValues, model: str, found: Answers) -> SeedValues:
+    """Clean accuracies, where no attack was done as transfers and certificates report them, and
+    else as the training does, of the whole test split."""
+    known = dict(values.by_seed)
+    transferred = [of for q, of in found.items() if (q.kind, q.model) == ("transfer", model)]
+    for by_seed in (*transferred, *_radii(model, found)):
+        for seed, record in by_seed.items():
+            if record.status == "done":
+                known.setdefault(seed, clean(record))
+    notes = list(values.notes)
+    for seed, record in found.get(Question("training", model), {}).items():
+        if seed not in known and record.status == "done" and training(record).test_accuracy:
+            known[seed] = training(record).test_accuracy[-1]
+            notes += gather_notes([("no attack done", "clean accuracy is the training's", seed)])
+    return SeedValues(by_seed=tuple(sorted(known.items())), notes=tuple(notes))
 
 
 def _bounds(model: str, found: Answers, seeds: Sequence[int]) -> tuple[Bound, ...]:

@@ -70,7 +70,7 @@ _CHECKS: Mapping[str, _Check] = {
     ),
     "low-precision": _Check(_above("low_precision", 0), "low_precision", "low"),
     "mode-changed": _Check(_above("mode_changed", 0), "mode_changed", "changed"),
-    "no-gradient": _Check(_above("no_gradient", 0), "no_gradient", "none"),
+    "no-gradient": _Check(_above("no_gradient", 0), "no_gradient", "images"),
     "not-finite": _Check(_above("not_finite", 0), "not_finite", "images"),
     "state-changed": _Check(_above("state_changed", 0), "state_changed", "changed"),
     "undeclared-randomness": _Check(_above("unstable_outputs", 0), "unstable_outputs", "images"),

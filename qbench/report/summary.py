@@ -8,6 +8,7 @@ from qbench.protocols import Protocol
 from qbench.records.results import Results
 from qbench.report.board import Board, Row
 from qbench.report.collect import collect
+from qbench.report.flag_meanings import MEANINGS
 from qbench.report.render import plain
 from qbench.report.seed_values import SeedValues
 from qbench.report.table import Cell, Table, flag_count, left, number, right, score, text
@@ -183,4 +184,7 @@ def _flags(board: Board) -> list[str]:
         for one in row.flags:
             which = "" if one.seeds == row.seeds else f" (seed {listed(one.seeds)})"
             raised.setdefault(one.name, []).append(f"{model.name}{which}")
-    return [f"⚑ {flag}: {', '.join(models)}" for flag, models in sorted(raised.items())]
+    return [
+        f"⚑ {flag}: {', '.join(models)}. {MEANINGS[flag].sign}"
+        for flag, models in sorted(raised.items())
+    ]

@@ -1,6 +1,7 @@
 """The command as its users meet it."""
 
 import json
+import re
 import sqlite3
 import time
 
@@ -188,7 +189,7 @@ def test_lists_in_words_and_json(qbench_cli, command):
     plain, as_json = qbench_cli(command), qbench_cli(command, "--json")
     assert plain.returncode == as_json.returncode == 0
     rows = json.loads(as_json.stdout)
-    assert len(plain.stdout.splitlines()) == len(rows) + 1
+    assert max(map(len, plain.stdout.splitlines())) <= 80
     for row in rows:
         assert row["name"] in plain.stdout
 
@@ -235,6 +236,11 @@ def complaint(result) -> str:
         (
             ["--protocol", "glyph-linf"],
             "unknown protocol 'glyph-linf': did you mean glyphs-linf-v1",
+        ),
+        (["--attacks", "pgd:stepz=3"], "unknown parameter of pgd 'stepz': did you mean step"),
+        (
+            ["--norm", "l2"],
+            "protocol 'glyphs-linf-v1' has no budgets in l2: give some, such as --eps 0.5,1,2",
         ),
         (["--eps", "-0.1"], "ε must be a number of at least 0, got -0.1"),
         (["--eps", "nan"], "'nan' holds a value that is not a finite number"),
@@ -320,3 +326,134 @@ def test_debug_shows_where(qbench_cli):
 def test_an_unknown_command_is_exit_2(qbench_cli):
     assert qbench_cli("rum").returncode == 2
     assert qbench_cli("run", "--no-such-option").returncode == 2
+
+
+def test_the_parameters_of_an_attack(qbench_cli):
+    plain = qbench_cli("attacks", "pgd").stdout
+    assert max(map(len, plain.splitlines())) <= 80
+    assert re.search(r"^steps +40 +Gradient steps a start\.$", plain, re.M)
+    rows = {
+        row["parameter"]: row for row in json.loads(qbench_cli("attacks", "pgd", "--json").stdout)
+    }
+    assert rows["relative_step"]["default"] == 2.5
+    assert "qbench attacks NAME" in qbench_cli("attacks").stdout
+    shown = plain.split("as in: qbench ")[1].split()
+    run = qbench_cli(*shown, "--models", "convnet", "--seeds", "0", "--limit", "2", "--dry-run")
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize(
+    "command", ["run", "certify", "leaderboard", "check", "plugins", "hardware"]
+)
+def test_help_fits_a_terminal(qbench_cli, command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, qbench_cli(command, "--help").stdout.splitlines())) <= 80
+
+
+def test_another_norm_has_a_board_of_its_own(qbench_cli, tmp_path):
+    small = ("--models", "convnet,fourier", "--seeds", "0", "--limit", "6", "--jobs", "1",
+             "--no-certify")  # fmt: skip
+    attacks = ("--attacks", "pgd,art-fgm,linf-only", "--plugin", "linf_only.py")
+    (tmp_path / "linf_only.py").write_text(LINF_ONLY)
+    result = qbench_cli("run", *small, *attacks, "--norm", "l2", "--eps", "0.5,1")
+    assert result.returncode == 0, result.stderr
+    assert "Worst ℓ2 ε=0.5" in result.stdout
+    assert "linf-only cannot be bounded in l2" in " ".join(result.stdout.split())
+    folder = tmp_path / "runs" / "glyphs-linf-v1-l2-first6"
+    done = [r for r in RunStore(folder).results().records if r.status == "done"]
+    attacked = [r for r in done if r.task.kind == "attack"]
+    assert {(r.task.norm, r.task.eps) for r in attacked} == {("l2", 0.5), ("l2", 1.0)}
+    for record in attacked:
+        distance = RunStore(folder).results().columns(record)["l2"].astype(float)
+        assert (distance <= record.task.eps * (1 + 1e-6)).all()
+        assert distance.max() > 0.4  # and not the protocol's 0.1
+    assert {r.task.eps for r in done if r.task.kind == "transfer"} == {0.5}
+    page = json.loads((folder / "leaderboard" / "leaderboard.json").read_text())
+    assert page["norm"] == "l2"
+    # in one folder with the protocol's norm, neither mixes with the other
+    both = qbench_cli("run", *small, "--attacks", "fgsm", "--eps", "0.1", "--out", str(folder))
+    assert both.returncode == 0, both.stderr
+    assert "ℓ2" not in both.stdout
+    # in the archive it is a board beside the protocol's
+    for norm, source in (("l2", "-l2"), ("linf", "")):
+        eps = "0.5" if norm == "l2" else "0.1"
+        out = ("--out", f"run{source}")
+        assert qbench_cli("run", *small, "--norm", norm, "--eps", eps, *out).returncode == 0
+        added = qbench_cli("leaderboard", "add", f"run{source}", "--archive", "archive")
+        assert f"archive/glyphs-linf-v1{source}: convnet, fourier" in added.stdout
+    assert sorted(p.name for p in (tmp_path / "archive").iterdir()) == [
+        "glyphs-linf-v1", "glyphs-linf-v1-l2",
+    ]  # fmt: skip
+
+
+LINF_ONLY = """
+from qbench.hookspecs import hookimpl
+from qbench.specs import AttackSpec
+
+
+@hookimpl
+def qbench_attacks():
+    yield AttackSpec(
+        name="linf-only", description="for one norm", factory="linf_only:make", norms=("linf",),
+        gradient=False,
+    )
+
+
+def make():
+    return lambda model, x, y, threat_model, generator: x
+"""
+
+
+def test_clean_accuracy_stays_where_no_attack_was_done(qbench_cli, tmp_path):
+    (tmp_path / "no_gradient.py").write_text(NO_GRADIENT)
+    result = qbench_cli(
+        "run", "--plugin", "no_gradient.py", "--models", "black-box", "--seeds", "0", "--limit",
+        "4", "--eps", "0.1", "--jobs", "1", "--out", "o",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    results = RunStore(tmp_path / "o").results()
+    (training,) = [r for r in results.records if r.task.kind == "training"]
+    (row,) = json.loads((tmp_path / "o/leaderboard/leaderboard.json").read_text())["rows"]
+    assert f"{training.metrics.test_accuracy[-1]:.3f} [" in result.stdout
+    assert "clean accuracy is the training's" in result.stdout
+    assert row["rank"] is None
+
+
+NO_GRADIENT = """
+import torch
+from qbench.hookspecs import hookimpl
+from qbench.specs import ModelSpec, Recipe
+
+
+@hookimpl
+def qbench_models():
+    yield ModelSpec(
+        name="black-box", description="scores in NumPy", factory="no_gradient:BlackBox",
+        family="classical", structure="linear", differentiable=False, recipe=Recipe(epochs=1),
+    )
+
+
+class BlackBox(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(256, 4)
+
+    def forward(self, x):
+        scores = self.linear(x)
+        return scores if self.training else torch.from_numpy(scores.detach().numpy())
+"""
+
+
+def test_failures_name_the_attack_the_model_the_seed_and_the_budget(qbench_cli, tmp_path):
+    (tmp_path / "bad_attack.py").write_text(
+        LINF_ONLY.replace("linf_only", "bad_attack")
+        .replace("linf-only", "bad")
+        .replace("generator: x", "generator: x + 1")
+    )
+    result = qbench_cli(
+        "run", "--plugin", "bad_attack.py", "--models", "convnet", "--attacks", "bad", "--seeds",
+        "0", "--limit", "4", "--eps", "0.1", "--jobs", "1", "--no-certify",
+    )  # fmt: skip
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line.startswith("failed: ")]
+    assert [line.split(": ")[1] for line in lines] == ["attack of convnet seed 0 under bad(0.1)"]

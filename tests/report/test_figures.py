@@ -132,6 +132,27 @@ def test_words_of_adversarial_training_stay_apart(pairs: int) -> None:
         assert overlapping(curves.adversarial_training(board)) == []
 
 
+def test_twenty_models_look_different() -> None:
+    families = ["classical"] * 8 + ["quantum"] * 12
+    facts = [board_of(MODELS).models[0] for _ in families]
+    models = [
+        replace(m, name=f"m{i}", family=f)
+        for i, (m, f) in enumerate(zip(facts, families, strict=True))
+    ]
+    looks = style.looks(models)
+    for family in ("classical", "quantum"):
+        own = [looks[m.name] for m in models if m.family == family]
+        assert len({(look.colour, look.line) for look in own}) == len(own)
+    assert len({(look.colour, look.marker, look.line) for look in looks.values()}) == 20
+
+
+def test_every_line_has_its_name_at_its_end() -> None:
+    board = board_of(MODELS + TRAINED)
+    figure = curves.accuracy(board)
+    named = [text.get_text() for axes in figure.axes[:2] for text in axes.texts if text.get_text()]
+    assert sorted(named) == sorted(text.short(model.name) for model in board.models)
+
+
 def test_the_worst_case_is_drawn_above_the_reference_attack() -> None:
     run = full_run(models=MODELS, attacks=("fab", "pgd", "square"), seeds=(0,), n=20)
     board = collect(run.results)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -12,11 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from qbench.report.board import Board, Curve, Row
+from qbench.report.board import Board, Curve, ModelFacts, Row
 from qbench.report.figures.style import INK, WIDTH, Look, looks, new_figure, styled
 from qbench.report.seed_values import SeedValues
 from qbench.report.text import short
 
+_LABELS_APART = 0.054  # of the accuracy axis, between names beside the ends of lines
 WORST = None  # in place of an attack: the worst case over all of them
 
 
@@ -25,13 +26,14 @@ def accuracy(board: Board) -> Figure:
     """Accuracy under attack against ε, a column of panels a family.
 
     The first row is the worst case, where there are several attacks; then comes the reference
-    attack. Lines are means over seeds, bands ± one standard deviation; ε = 0 is clean.
+    attack. A name stands at the end of each line.
+    Lines are means over seeds, bands ± one standard deviation; ε = 0 is clean.
     """
     families = sorted({model.family for model in board.models})
     drawn = looks(board.models)
     shown = [WORST, board.reference] if board.several else [board.reference]
     width = WIDTH if len(families) > 1 else 0.6 * WIDTH
-    figure = new_figure(width, 2.5 * len(shown) + 1.1)
+    figure = new_figure(width, 2.9 * len(shown) + 0.3)
     grid = figure.subplots(len(shown), len(families), sharex=True, sharey=True, squeeze=False)
     by_model = {row.model.name: row for row in board.rows}
     for panels, attack in zip(grid, shown, strict=True):
@@ -40,10 +42,10 @@ def accuracy(board: Board) -> Figure:
             for model in members:
                 points = _points(by_model[model.name], attack)
                 # Bands of many models cover each other.
-                _line(
-                    axes, points, drawn[model.name], model.name, 0.13 if len(members) < 5 else 0.07
-                )
+                shade = 0.13 if len(members) < 5 else 0.06 if len(members) < 9 else 0.03
+                _line(axes, points, drawn[model.name], model.name, shade)
             _budget_axes(axes, board)
+            _label_ends(axes, [(m, _points(by_model[m.name], attack)) for m in members], drawn)
         where = (
             "accuracy in the worst case" if attack is None else f"accuracy under {short(attack)}"
         )
@@ -52,7 +54,6 @@ def accuracy(board: Board) -> Figure:
         axes.set_title(f"{family} models", loc="left")
     for axes in grid[-1]:
         axes.set_xlabel("perturbation budget ε")
-        _legend_below(axes)
     return figure
 
 
@@ -132,18 +133,56 @@ def _budget_axes(axes: Axes, board: Board) -> None:
         axes.axvline(board.rank_eps, color="#bdbdbd", linewidth=0.8, linestyle=":")
 
 
-def _legend_below(axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(
-            handles,
-            labels,
-            loc="upper center",
-            bbox_to_anchor=(0.5, -0.2),
-            ncols=2 if len(handles) > 2 else 1,
-            handlelength=3.0,
-            columnspacing=1.6,
+def _label_ends(
+    axes: Axes,
+    lines: Sequence[tuple[ModelFacts, Sequence[tuple[float, SeedValues]]]],
+    drawn: Mapping[str, Look],
+) -> None:
+    """The name of each line beside its end, moved up or down where names would overlap."""
+    ends = []
+    for model, points in lines:
+        known = [(eps, score.mean) for eps, score in points if score.mean is not None]
+        if len(known) > 1:
+            # Lines that end together keep the order that they had before.
+            means = [mean for _, mean in reversed(known)]
+            ends.append((means, model.name, known[-1]))
+    ends.sort(key=lambda end: end[:2])
+    apart = min(_LABELS_APART, 1.0 / max(len(ends), 1))
+    places: list[float] = []
+    for means, _, _ in ends:
+        places.append(max(means[0], places[-1] + apart) if places else means[0])
+    for index in reversed(range(len(places))):  # none above the frame
+        highest = 1.0 if index == len(places) - 1 else places[index + 1] - apart
+        places[index] = min(places[index], highest)
+    beside = axes.get_yaxis_transform()
+    for (_, name, end), place in zip(ends, places, strict=True):
+        look = drawn[name]
+        axes.plot(
+            [1.13],
+            [place],
+            color=look.colour,
+            marker=look.marker,
+            markeredgecolor="white",
+            markeredgewidth=0.5,
+            transform=beside,
+            clip_on=False,
         )
+        axes.annotate(
+            "",
+            xy=end,
+            xytext=(1.13, place),
+            textcoords=beside,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": look.colour,
+                "linewidth": 0.9,
+                "linestyle": look.line,
+                "shrinkA": 4.0,
+                "shrinkB": 3.0,
+            },
+            annotation_clip=False,
+        )
+        axes.text(1.17, place, short(name), transform=beside, va="center", fontsize=6.5)
 
 
 @styled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
@@ -32,7 +33,11 @@ _COLOURS = (
 )
 # One more marker than colours: the pairs repeat only after 90 models.
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "p")
-_LINES: dict[str, Any] = {"quantum": "-", "classical": (0, (3.5, 1.6))}
+# By family: the first for as many models as there are colours, the second for as many more.
+_LINES: dict[str, tuple[Any, Any]] = {
+    "quantum": ("-", (0, (1, 0.8))),
+    "classical": ((0, (3.5, 1.6)), (0, (5, 1.2, 1, 1.2))),
+}
 
 _STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",
@@ -77,15 +82,21 @@ class Look:
 
 
 def looks(models: Sequence[ModelFacts]) -> dict[str, Look]:
-    """Colour and marker by place in the order, line style by family."""
-    return {
-        model.name: Look(
-            colour=_COLOURS[place % len(_COLOURS)],
+    """Marker by place in the order, colour by place in the family, line style by family.
+
+    Where a family has more models than there are colours, a second line style tells them apart.
+    """
+    found: dict[str, Look] = {}
+    members: Counter[str] = Counter()
+    for place, model in enumerate(models):
+        again, colour = divmod(members[model.family], len(_COLOURS))
+        members[model.family] += 1
+        found[model.name] = Look(
+            colour=_COLOURS[colour],
             marker=_MARKERS[place % len(_MARKERS)],
-            line=_LINES.get(model.family, ":"),
+            line=_LINES.get(model.family, (":", "-."))[again % 2],
         )
-        for place, model in enumerate(models)
-    }
+    return found
 
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
