@@ -47,12 +47,12 @@ def hardware() -> None:
 
     \b
     Typical use:
-      qbench hardware run --model reup-0.2 --engine ibm:fake_marrakesh --shots 1024 --limit 4
-      qbench hardware run --model reup-0.2 --engine ibm:ibm_torino --shots 4096 --limit 20 --dry-run
-      qbench hardware run --model reup-0.2 --engine ibm:ibm_torino --shots 4096 --limit 20 --detach
+      qbench hardware run --model reup-0.2 --engine ibm:fake_marrakesh --limit 4
+      qbench hardware run --model reup-0.2 --engine ibm:ibm_torino --dry-run
+      qbench hardware run --model reup-0.2 --engine ibm:ibm_torino --detach
       qbench hardware status FOLDER     which jobs are queued, done or failed
-      qbench hardware collect FOLDER    fetch what is done; the results when all is
-      qbench hardware resume FOLDER     hand in what is missing, wait, and give the results
+      qbench hardware collect FOLDER    fetch what is done, and the results
+      qbench hardware resume FOLDER     hand in what is missing, and wait
 
     docs/hardware.md says how to set up an account, and explains the errors people meet.
     """
@@ -144,10 +144,10 @@ def run(
 
     \b
     Examples:
-      qbench hardware run --model reup-0.2 --engine ibm:fake_marrakesh --shots 1024 --limit 4
-      qbench hardware run --model amplitude --engine ibm:ibm_torino --limit 20 --dry-run
-      qbench hardware run --model reup-0.2 --engine ibm:ibm_torino --attacks pgd,apgd --readout
-      qbench hardware run --model reup-0.2 --engine ibm:ibm_fez --dynamical-decoupling XY4 --yes
+      qbench hardware run --model reup-0.2 --engine ibm:fake_marrakesh --limit 4
+      qbench hardware run --model amplitude --engine ibm:ibm_torino --dry-run
+      qbench hardware run --model reup-0.2 --engine ibm:ibm_torino --readout
+      qbench hardware run --model reup --engine ibm:ibm_fez --readout --yes
     """
     from qbench.errors import UsageError
     from qbench.protocols import load_protocol
@@ -254,7 +254,7 @@ def resume(
     \b
     Examples:
       qbench hardware resume runs/hardware-ibm-ibm_torino-reup-0.2-seed0-1a2b3c4d
-      qbench hardware resume --retry-failed runs/hardware-ibm-ibm_torino-reup-0.2-seed0-1a2b3c4d
+      qbench hardware resume --retry-failed runs/hardware-ibm-1a2b3c4d
     """
     _go_on(_open(folder, plugins), as_json, retry_failed=retry_failed, detach=detach)
 

@@ -66,10 +66,10 @@ def cli(debug: bool) -> None:
     \b
     Typical use:
       qbench models                                 what there is
-      qbench run --models all --attacks pgd         attack everything, write a leaderboard
+      qbench run --models all --attacks pgd         attack all; a leaderboard
       qbench run --models reup,convnet --limit 20   a quick look
       qbench run --plugin ./my_model.py --models my-model
-      qbench check my-model --plugin ./my_model.py  what must hold before an attack says anything
+      qbench check my-model --plugin ./my_model.py  what must hold of a model
       qbench verify leaderboard/results             recompute what is published
     """
 

@@ -91,7 +91,7 @@ def certify(
       qbench certify --models all --norm both
       qbench certify --models amplitude --certifiers 'amplitude-*' --eps 0.03
       qbench certify --models fourier --dataset digits4
-      qbench certify --plugin ./my_model.py --models my-model --certifiers smoothing --norm l2
+      qbench certify --models convnet --certifiers smoothing --norm l2
     """
     from qbench.evaluation.planner import RunSelection
 

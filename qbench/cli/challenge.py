@@ -67,7 +67,8 @@ def challenge(
     \b
       import numpy as np
       image = np.array([3, 17])  # x_adv[0] stands for image 3
-      np.savez("images.npz", x_adv=x_adv.astype(np.float32), image=image, seed=0, eps=0.1)
+      x_adv = x_adv.astype(np.float32)
+      np.savez("images.npz", x_adv=x_adv, image=image, seed=0, eps=0.1)
 
     The exit code is 0 where the images were kept, 1 where none of them breaks the model, and 2
     where the file cannot be used; the message says why. In the last two cases nothing is written.

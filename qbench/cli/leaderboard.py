@@ -34,7 +34,7 @@ def leaderboard() -> None:
 
     \b
     Typical use:
-      qbench leaderboard add runs/glyphs-linf-v1                  take a run's models over
+      qbench leaderboard add runs/glyphs-linf-v1   take a run's models over
       qbench leaderboard build leaderboard/results --out leaderboard
       qbench leaderboard merge THEIRS --archive OURS
       qbench leaderboard remove my-model
@@ -70,7 +70,7 @@ def merge(sources: tuple[Path, ...], archive: Path) -> None:
 
     \b
     Example:
-      qbench leaderboard merge runs/mine ../theirs/results --archive leaderboard/results
+      qbench leaderboard merge runs/mine ../theirs/results --archive results
     """
     _take_over(list(sources), archive, None)
 

@@ -94,7 +94,7 @@ def attacks(attack: str | None, plugins: tuple[PluginFile, ...], as_json: bool) 
     \b
     Examples:
       qbench attacks
-      qbench attacks pgd       what NAME:PARAMETER=VALUE may be in 'qbench run --attacks'
+      qbench attacks pgd       for 'qbench run --attacks pgd:PARAMETER=VALUE'
     """
     from qbench.registry import load_registry
 

@@ -113,10 +113,10 @@ def run(
       qbench run --models convnet,reup --norm l2 --eps 0.5,1,2
       qbench run --models reup --attacks pgd,pgd:steps=200:restarts=5
       qbench run --models 'reup*' --shots 1024
-      qbench run --models reup-0.2 --engine aer:marrakesh --craft-on ideal --seeds 0 --limit 20
+      qbench run --models reup-0.2 --engine aer:marrakesh --craft-on ideal
       qbench run --protocol wendlinger2024
-      qbench run --models my-model --plugin my_model.py --archive leaderboard/results
-      qbench run --executor tcp://scheduler:8786    on the workers of a Dask scheduler
+      qbench run --models mine --plugin mine.py --archive leaderboard/results
+      qbench run --executor tcp://scheduler:8786    on Dask's workers
     """
     from qbench.evaluation.planner import RunSelection
 

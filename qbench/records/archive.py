@@ -335,7 +335,11 @@ def board_name(results: Results, protocol: Protocol | None) -> str:
     norm, data = attack_norm(results), task.data.name
     own = protocol is None or norm in (None, protocol.norm)
     usual = protocol is None or data == protocol.selection.dataset
-    return task.protocol.name + ("" if own else f"-{norm}") + ("" if usual else f"-{folder_name(data)}")
+    return (
+        task.protocol.name
+        + ("" if own else f"-{norm}")
+        + ("" if usual else f"-{folder_name(data)}")
+    )
 
 
 def folder_name(dataset: str) -> str:

@@ -369,7 +369,7 @@ def test_another_norm_has_a_board_of_its_own(qbench_cli, tmp_path):
         assert distance.max() > 0.4  # and not the protocol's 0.1
     assert {r.task.eps for r in done if r.task.kind == "transfer"} == {0.5}
     page = json.loads((folder / "leaderboard" / "leaderboard.json").read_text())
-    assert page["norm"] == "l2"
+    assert page["about"]["norm"] == "l2"
     # in one folder with the protocol's norm, neither mixes with the other
     both = qbench_cli("run", *small, "--attacks", "fgsm", "--eps", "0.1", "--out", str(folder))
     assert both.returncode == 0, both.stderr

@@ -215,7 +215,7 @@ def test_a_download_is_checked_and_kept(mnist, monkeypatch):
 
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
-    with pytest.raises(DataError, match=r"'iris' needs scikit-learn: pip install scikit-learn$"):
+    with pytest.raises(DataError, match=r"'iris' needs scikit-learn: pip install .*data\]"):
         scikit.iris()
 
 

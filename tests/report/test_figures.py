@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -15,6 +16,7 @@ from qbench.report.collect import collect
 from qbench.report.examples import Example, Examples
 from qbench.report.figures import bounds, certified, curves, matrix, style
 from qbench.report.figures import examples as attacked
+from qbench.report.text import short
 
 
 def overlapping(figure: Figure) -> list[tuple[str, str]]:
@@ -150,7 +152,7 @@ def test_every_line_has_its_name_at_its_end() -> None:
     board = board_of(MODELS + TRAINED)
     figure = curves.accuracy(board)
     named = [text.get_text() for axes in figure.axes[:2] for text in axes.texts if text.get_text()]
-    assert sorted(named) == sorted(text.short(model.name) for model in board.models)
+    assert sorted(named) == sorted(short(model.name) for model in board.models)
 
 
 def test_the_worst_case_is_drawn_above_the_reference_attack() -> None:
