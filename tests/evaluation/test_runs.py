@@ -580,6 +580,13 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(tmp_path
     assert killed >= 16
 
 
+def _begun(store: RunStore) -> bool:
+    try:
+        return store.path.exists() and bool(store.identities())
+    except (QbenchError, sqlite3.Error):
+        return False  # the file is there, its tables are not
+
+
 def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "qbench", "run", "--models", "reup*", "--out", str(tmp_path / "o")],
@@ -592,10 +599,12 @@ def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     store, until = RunStore(tmp_path / "o"), time.monotonic() + 60
-    while not (store.path.exists() and store.identities()) and time.monotonic() < until:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    try:
+        while not _begun(store) and time.monotonic() < until:
+            time.sleep(0.05)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "the same command goes on from here" in errors
     assert "Traceback" not in errors
