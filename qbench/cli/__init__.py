@@ -69,7 +69,8 @@ def cli(debug: bool) -> None:
       qbench run --models all --attacks pgd         attack all; a leaderboard
       qbench run --models reup,convnet --limit 20   a quick look
       qbench run --plugin ./my_model.py --models my-model
-      qbench check my-model --plugin ./my_model.py  what must hold of a model
+      qbench new model my-model                     a plugin to begin with
+      qbench check ./my_model.py                    what must hold of a plugin
       qbench verify leaderboard/results             recompute what is published
     """
 

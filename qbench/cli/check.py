@@ -1,59 +1,118 @@
-"""`qbench check`: what must hold of a model before an attack on it says anything."""
+"""`qbench check`: what must hold of a plugin's objects, and of a model before it is attacked."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
 
-from qbench.cli.options import Listed, plugin_option, time_limit_option
-from qbench.text import one_line
+from qbench.cli.options import Listed, dataset_option, plugin_option, time_limit_option
+from qbench.errors import QbenchError
+from qbench.text import one_line, wrapped
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from qbench.records.record import Record
     from qbench.records.results import Result
     from qbench.registry import PluginFile
+    from qbench.testing import Target
 
 
 @click.command()
-@click.argument("model")
+@click.argument("name", metavar="NAME|FILE")
 @click.option(
     "--seeds",
     type=Listed(int, "seeds"),
     default="0",
     show_default=True,
-    help="Trainings of the model; those that no zoo holds are trained first.",
+    help="Trainings of a model; those that no zoo holds are trained first.",
 )
+@dataset_option
 @time_limit_option
 @plugin_option
 def check(
-    model: str, seeds: tuple[int, ...], time_limit: float, plugins: tuple[PluginFile, ...]
+    name: str,
+    seeds: tuple[int, ...],
+    dataset: str | None,
+    time_limit: float,
+    plugins: tuple[PluginFile, ...],
 ) -> None:
-    """Check MODEL as a run does before it attacks it.
+    """Check a model, an attack, a certifier, a data set or an engine, or all of a plugin FILE.
 
-    Scores and gradients must be numbers; an image's scores must be the same in every batch, on
-    every call and in every mode; gradients must agree with finite differences of the scores, and
-    may not vanish; and the model must do as well on new images as on the test images. What does
-    not hold is a warning, or it keeps the model out of the ranking: then the exit code is 1.
+    Each line is one thing that must hold. Attacks and certifiers are tried on small reference
+    models whose robustness is known, and certifiers on a trained model of each structure too;
+    engines against the reference engine. If anything fails, the exit code is 1.
+
+    A model is also checked as a run does before it attacks it: what does not hold is a warning, or
+    it keeps the model out of the ranking, and then the exit code is 1 too.
 
     \b
     Examples:
       qbench check reup
-      qbench check my-model --plugin my_model.py
+      qbench check my_plugin.py                    everything in a file
+      qbench check my-model --plugin my_plugin.py  one thing of it
+      qbench check pgd:steps=10                    an attack with parameters
+      qbench check aer:marrakesh                   an engine on a device
     """
+    from qbench.testing import targets
+
+    good = True
+    for target in targets(name, plugins, dataset):
+        click.echo(str(target))
+        try:
+            if target.kind == "model":
+                records, weights = _run(target, seeds, time_limit)
+                good &= _conforms(target, weights, time_limit)
+                good &= _unflagged(target, records)
+            else:
+                good &= _conforms(target, None, time_limit)
+        except QbenchError as error:  # of one object of a file, which is not to hide the others
+            click.echo(wrapped(f"FAIL  {one_line(str(error))}"))
+            good = False
+    sys.exit(0 if good else 1)
+
+
+def _conforms(target: Target, weights: Mapping[str, Tensor] | None, time_limit: float) -> bool:
+    """Print the outcome of each check; whether all passed."""
+    from qbench.testing import checks_of, outcomes
+
+    checks = checks_of(target, weights)
+    passed = failed = 0
+    for outcome in outcomes(checks, time_limit):
+        word = "PASS" if outcome.passed else "FAIL"
+        detail = f": {outcome.detail}" if outcome.detail else ""
+        click.echo(wrapped(f"{word}  {outcome.check.name}{detail}"))
+        passed, failed = passed + outcome.passed, failed + (not outcome.passed)
+    left_out = len(checks) - passed - failed
+    click.echo(
+        f"{passed} passed, {failed} failed"
+        + (f", {left_out} left out, which need the one that failed" if left_out else "")
+    )
+    return not failed
+
+
+def _run(
+    target: Target, seeds: tuple[int, ...], time_limit: float
+) -> tuple[list[Record], Mapping[str, Tensor] | None]:
+    """What a run measures of a model before it attacks it, and its first trained weights."""
     from qbench.evaluation.planner import RunSelection, make_plan
     from qbench.evaluation.task import run_task
-    from qbench.registry import load_registry
-    from qbench.report import MEANINGS, flags
-    from qbench.text import wrapped
+    from qbench.weights.files import unpack
 
-    spec = load_registry(plugins).get("model", model).spec
     selection = RunSelection(
-        models=(model,), certifiers=(), seeds=seeds, time_limit_s=time_limit, plugins=plugins
+        models=(target.name,),
+        certifiers=(),
+        seeds=seeds,
+        dataset=target.dataset,
+        time_limit_s=time_limit,
+        plugins=target.plugins,
     )
     done: dict[str, Result] = {}
     records: list[Record] = []
+    weights: Mapping[str, Tensor] | None = None
     for task in make_plan(selection):
         if task.identity.kind in ("training", "checks", "fresh"):
             if sys.stderr.isatty():
@@ -61,12 +120,23 @@ def check(
             result = run_task(task, {need: done[need] for need in task.needs})
             done[task.identity.id] = result
             records.append(result.record)
+            if weights is None and result.artifact is not None:
+                weights = unpack(result.artifact, "the trained weights")[0].weights
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
+    return records, weights
+
+
+def _unflagged(target: Target, records: list[Record]) -> bool:
+    """Print what was measured and the flags that it raises; whether none keeps it from a rank."""
+    from qbench.registry import load_registry
+    from qbench.report import MEANINGS, flags
+
     for record in records:
         for line in _measured(record):
-            click.echo(line)
-    raised = flags(model, records, stochastic=spec.stochastic, reference=None)
+            click.echo(wrapped(line))
+    spec = load_registry(target.plugins).get("model", target.name).spec
+    raised = flags(target.name, records, stochastic=spec.stochastic, reference=None)
     for flag in raised:
         means = MEANINGS[flag.name]
         kind = "keeps it out of the ranking" if flag.blocking else "warning"
@@ -74,7 +144,7 @@ def check(
     failed = [record for record in records if record.status == "failed"]
     if not raised and not failed:
         click.echo("no flag is raised")
-    sys.exit(1 if failed or any(flag.blocking for flag in raised) else 0)
+    return not failed and not any(flag.blocking for flag in raised)
 
 
 def _measured(record: Record) -> list[str]:
