@@ -11,8 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from qbench.adapters import adapt
     from qbench.api import (
+        Certificates,
         Evaluation,
+        Evaluations,
+        certify,
         evaluate,
         load_dataset,
         load_model,
@@ -22,8 +26,12 @@ if TYPE_CHECKING:
     from qbench.datasets.base import Dataset
 
 __all__ = [
+    "Certificates",
     "Dataset",
     "Evaluation",
+    "Evaluations",
+    "adapt",
+    "certify",
     "evaluate",
     "load_dataset",
     "load_model",
@@ -35,8 +43,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     # torch takes seconds to import: nothing heavy before it is asked for.
     if name in __all__:
-        module = "qbench.datasets.base" if name == "Dataset" else "qbench.api"
-        return getattr(import_module(module), name)
+        module = {"Dataset": "qbench.datasets.base", "adapt": "qbench.adapters"}.get(name)
+        return getattr(import_module(module or "qbench.api"), name)
     raise AttributeError(f"module 'qbench' has no attribute {name!r}")
 
 

@@ -70,6 +70,19 @@ def test_the_readmes_notebook_runs(capsys):
     assert re.match(r"clean 0\.\d+, robust 0\.\d+ \[0\.\d+, 0\.\d+\] over 200 images", printed)
 
 
+def test_the_page_on_adapters_runs(capsys):
+    page = (ROOT / "docs" / "adapters.md").read_text()
+    blocks = re.findall(r"(?:<!-- needs (\w+) -->\n)?```python\n(.*?)```", page, re.S)
+    assert len(blocks) == 8
+    names: dict[str, object] = {}
+    for needed, code in blocks:
+        if not needed or importlib.util.find_spec(needed):
+            exec(compile(code, "adapters.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert printed.count("over 50 images") == 3
+    assert "takes (1, 16, 16) as batch in float32, gives logits of 4 classes" in printed
+
+
 def test_the_documented_plugin_runs(tmp_path):
     page = (ROOT / "docs" / "plugins.md").read_text()
     (code,) = re.findall(r"```python\n(import torch\n.*?)```", page, re.S)

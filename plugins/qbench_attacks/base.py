@@ -282,7 +282,8 @@ class Search:
             return scores, scores
         with Tape() as tape:
             scores = self.model(points)
-        return scores, tape.before(scores)
+        # Of a model in double precision, what was found may not be in the precision of the images.
+        return scores, tape.before(scores).to(scores.dtype)
 
     def _count(self, vanished: Tensor) -> None:
         batch, rows = self._batch, self._rows
