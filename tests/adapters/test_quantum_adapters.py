@@ -100,9 +100,10 @@ def test_shots_are_set_and_found_out(model):
     assert result.passes == 10
     exact = qbench.evaluate(thing, "fgsm", 0.0, data=(X, y))
     assert (exact.passes, exact.clean_accuracy) == (1, 1.0)
-    scores = torch.stack([qbench.adapt(thing, shots=50)(X) for _ in range(40)]).double()
+    sampled = qbench.adapt(thing, shots=50)
+    scores = torch.stack([sampled(X) for _ in range(20)]).double()
     error = scores.mean(0) - one_by_one()
-    assert error.abs().max() < 5 / (50 * 40) ** 0.5  # standard errors
+    assert error.abs().max() < 5 / (50 * 20) ** 0.5  # standard errors
     assert scores.std(0).max() > 0.01
 
 
