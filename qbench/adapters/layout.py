@@ -162,6 +162,9 @@ def _ways(
         layout = replace(first, style=style)
         try:
             readings = layout.readings(ask, x)
+            if len(readings) > 1:  # as many classes as images: fewer images tell which is which
+                fewer = layout.readings(ask, x[1:])
+                readings = {way: table for way, table in readings.items() if way in fewer}
         except QbenchError:
             raise
         except MismatchError as error:

@@ -14,6 +14,7 @@ from torch import nn
 
 import qbench
 from qbench.adapters.gradients import SPSA_PAIRS
+from qbench.adapters.layout import PROBES
 from qbench.errors import DataError, UsageError
 
 X = torch.rand(5, 16, generator=torch.Generator().manual_seed(0))
@@ -35,6 +36,18 @@ def test_a_row_a_class_is_read_alike_for_every_number_of_images(n):
     model = qbench.adapt(After(lambda z, x: z.T))
     model(X)
     assert torch.equal(model(X[:n]), plain(X[:n]))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_as_many_classes_as_made_up_images_are_no_riddle(turned):
+    def shaky(z, x):
+        z = z + 1e-6 * torch.randn(z.shape)
+        return z.T if turned else z
+
+    model, plain = qbench.adapt(After(shaky, classes=PROBES)), After(lambda z, x: z, classes=PROBES)
+    x = X.clone().requires_grad_()
+    assert torch.allclose(model(x), plain(X), atol=1e-4)
+    assert model.missing_gradient(X) == ""
 
 
 @pytest.mark.parametrize(
