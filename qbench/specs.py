@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Norm = Literal["linf", "l2"]
 Family = Literal["quantum", "classical"]
+Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
+OPTIMIZERS: tuple[Optimizer, ...] = ("adam", "adamw", "sgd", "rmsprop")
+FACTS = ("features", "classes", "image_shape")  # of a data set, that a model's factory may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,27 +36,36 @@ class Spec:
 
     def resolve(self) -> Callable[..., Any]:
         """Import the factory. Any error of the import passes through."""
-        module, _, attribute = self.factory.partition(":")
-        target: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            target = getattr(target, part)
-        if not callable(target):
-            raise TypeError(f"{self.factory} is not callable")
-        return target  # type: ignore[no-any-return]
+        return imported(self.factory)
+
+
+def imported(name: str) -> Callable[..., Any]:
+    """What `"module:callable"` names. Any error of the import passes through."""
+    module, _, attribute = name.partition(":")
+    target: Any = importlib.import_module(module)
+    for part in attribute.split("."):
+        target = getattr(target, part)
+    if not callable(target):
+        raise TypeError(f"{name} is not callable")
+    return target  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained (Adam on cross-entropy, no weight decay).
+    """How a model is trained, on cross-entropy.
 
     Args:
-        epochs: Passes over the training images.
-        learning_rate: Adam's step size.
+        epochs: Passes over the training images; 0 leaves the model as its factory makes it.
+        learning_rate: The optimiser's step size.
         batch_size: Images a step.
         regularisation: λ, the weight of the model's own `regularisation()` in the loss.
         adversarial_eps: Train on images perturbed by PGD within this ℓ∞ budget (Madry et al.
             2018) instead of clean ones; 0 trains on clean images.
         adversarial_steps: Steps of that PGD, each of 2.5 · adversarial_eps / adversarial_steps.
+        optimizer: `"adam"`, `"adamw"`, `"sgd"` or `"rmsprop"`, of `torch.optim` and with its
+            settings but for those here.
+        momentum: Of `"sgd"` and `"rmsprop"`.
+        weight_decay: Of any of them.
     """
 
     epochs: int = 20
@@ -62,6 +74,38 @@ class Recipe:
     regularisation: float = 0.0
     adversarial_eps: float = 0.0
     adversarial_steps: int = 7
+    optimizer: Optimizer = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise ValueError(
+                f"optimizer is {self.optimizer!r}: give one of {', '.join(OPTIMIZERS)}"
+            )
+        if self.momentum and self.optimizer not in ("sgd", "rmsprop"):
+            raise ValueError(f"{self.optimizer} takes no momentum: leave it out, or use sgd")
+        for name, least in (("epochs", 0), ("batch_size", 1), ("adversarial_steps", 1)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}: give a whole number of at least {least}")
+        if not self.learning_rate > 0:
+            raise ValueError(f"learning_rate is {self.learning_rate!r}: give a positive number")
+        for name in ("regularisation", "adversarial_eps", "momentum", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} is {getattr(self, name)!r}: give a number of at least 0")
+
+    def stated(self) -> dict[str, Any]:
+        """The fields as they are written down: the optimiser's only where they are not Adam's.
+
+        Weights and cards of models that are trained by Adam read as they did before there were
+        others.
+        """
+        found = asdict(self)
+        for name, usual in (("optimizer", "adam"), ("momentum", 0.0), ("weight_decay", 0.0)):
+            if found[name] == usual:
+                del found[name]
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +116,16 @@ class ModelSpec(Spec):
         family: `"quantum"` or `"classical"`.
         structure: What the model is made of, e.g. `"reupload-circuit"`: certifiers name the
             structures that they cover.
-        recipe: Default training.
+        recipe: How it is trained. Not used where `weights` or `train` are given.
+        fits_data: The facts of the data set that the factory takes as keyword arguments and makes
+            the model for, of `"features"` (the length of an input), `"classes"` (their number) and
+            `"image_shape"` (rows and columns, None for a table). It raises `errors.Unsupported`
+            where it cannot. Empty for a model of one size.
+        weights: Trained weights: a safetensors file or a state dict saved by torch, or a mapping
+            from seeds to such files; one file counts as seed 0. Relative to the folder of the
+            plugin's file. Such a model is not trained.
+        train: `"module:callable"`, called as `train(model, dataset, seed)`, which trains the model
+            in place; for a training that no recipe describes.
         differentiable: Whether scores have gradients with respect to the input.
         stochastic: Whether two passes over one input may differ.
         engine: Name of the engine that runs its circuits unless another one is asked for; the
@@ -86,6 +139,9 @@ class ModelSpec(Spec):
     family: Family
     structure: str
     recipe: Recipe = field(default_factory=Recipe)
+    fits_data: tuple[str, ...] = ()
+    weights: str | Mapping[int, str] | None = None
+    train: str | None = None
     differentiable: bool = True
     stochastic: bool = False
     engine: str | None = None
@@ -94,6 +150,14 @@ class ModelSpec(Spec):
     paper: str = ""
     licence: str = ""
     authors: str = ""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.fits_data, tuple) or not set(self.fits_data) <= set(FACTS):
+            raise ValueError(f"fits_data is {self.fits_data!r}: give a tuple of {', '.join(FACTS)}")
+        if self.weights is not None and self.train is not None:
+            raise ValueError("give weights or train, not both")
+        if self.weights is not None or self.train is not None:  # no recipe made them
+            object.__setattr__(self, "recipe", Recipe(epochs=0))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -133,7 +133,7 @@ def test_the_classical_penalty_is_reached_where_nothing_cancels():
     delta = 1e-6 * network.frequencies.weight.sign()
     moved = (network(delta) - network(torch.zeros(1, 3).double())).abs().item() / 1e-6
     assert network.regularisation().sqrt().item() == pytest.approx(moved, rel=1e-6)
-    convolution = ConvNet(side=6, classes=1).double()
+    convolution = ConvNet((6, 6), classes=1).double()
     with torch.no_grad():
         convolution.conv.weight[0].abs_()
         convolution.conv.bias.fill_(1.0)
@@ -159,7 +159,7 @@ def test_penalties_have_finite_gradients_even_where_weights_are_zero(model):
 
 
 def test_the_amplitude_model_is_four_quadratic_forms():
-    model = Amplitude(qubits=5, layers=4, classes=3).double()
+    model = Amplitude(features=32, layers=4, classes=3).double()
     torch.nn.init.uniform_(model.theta, -3, 3)
     forms, x = model.quadratic_forms(), torch.rand(6, 32, dtype=torch.float64)
     assert forms.shape == (3, 32, 32)

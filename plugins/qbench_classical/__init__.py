@@ -12,6 +12,7 @@ _PUBLISHED = "as published"
 
 
 _FACTORIES = {"convnet": "ConvNet", "fourier": "Fourier"}
+_FITS = {"convnet": ("image_shape", "classes"), "fourier": ("features", "classes")}
 _STRUCTURES = {"convnet": "convnet", "fourier": "sine-network"}
 
 
@@ -25,6 +26,7 @@ def _network(name: str, description: str, tuning: str, recipe: Recipe) -> ModelS
         family="classical",
         structure=_STRUCTURES[base],
         recipe=recipe,
+        fits_data=_FITS[base],
         variant_of=base if variant else None,
         tuning=tuning,
         paper="" if variant else _PAPER,

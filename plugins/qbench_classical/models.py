@@ -1,4 +1,4 @@
-"""Classical classifiers of Wendlinger et al. 2024 for 16x16 images in four classes.
+"""Classical classifiers of Wendlinger et al. 2024: theirs are for 16x16 images in four classes.
 
 Both define `regularisation()`, the square of a bound on how fast their scores can move in ℓ∞; a
 recipe without λ does not use it.
@@ -6,15 +6,28 @@ recipe without λ does not use it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from qbench.errors import Unsupported
+
+_KERNEL, _SMALLEST = 5, 4
+
 
 class ConvNet(nn.Module):
-    """Conv2d(1→6, 5x5) → ReLU → MaxPool(2) → Linear(216→4)."""
+    """Conv2d(1→6, 5x5) → ReLU → MaxPool(2) → Linear; of 16x16 images, Linear(216→4).
+
+    Args:
+        image_shape: Rows and columns, at least 4 each; with fewer than 6 of either, the kernel is
+            3x3.
+        classes: Their number.
+
+    Raises:
+        Unsupported: There are no images of that size.
+    """
 
     published_names: ClassVar[Mapping[str, str]] = {
         "conv.0.weight": "conv.weight",
@@ -23,16 +36,25 @@ class ConvNet(nn.Module):
         "out.bias": "linear.bias",
     }
 
-    def __init__(self, side: int = 16, classes: int = 4) -> None:
+    def __init__(self, image_shape: Sequence[int] | None = (16, 16), classes: int = 4) -> None:
         super().__init__()
-        self.side = side
-        self.conv = nn.Conv2d(1, 6, kernel_size=5)
+        if image_shape is None:
+            raise Unsupported("it convolves images, and a table has none")
+        rows, columns = image_shape
+        if min(rows, columns) < _SMALLEST:
+            raise Unsupported(
+                f"it convolves images of at least {_SMALLEST}x{_SMALLEST}, not {rows}x{columns}"
+            )
+        kernel = _KERNEL if min(rows, columns) > _KERNEL else 3
+        self.image_shape = rows, columns
+        self.conv = nn.Conv2d(1, 6, kernel_size=kernel)
         self.pool = nn.MaxPool2d(2)
-        self.linear = nn.Linear(6 * ((side - 4) // 2) ** 2, classes)
+        windows = ((rows - kernel + 1) // 2) * ((columns - kernel + 1) // 2)
+        self.linear = nn.Linear(6 * windows, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (n, classes) of flattened images x (n, side²)."""
-        maps = self.pool(torch.relu(self.conv(x.view(-1, 1, self.side, self.side))))
+        """Scores (n, classes) of flattened images x (n, rows · columns)."""
+        maps = self.pool(torch.relu(self.conv(x.view(-1, 1, *self.image_shape))))
         return self.linear(maps.flatten(1))  # type: ignore[no-any-return]
 
     def regularisation(self) -> Tensor:

@@ -9,6 +9,7 @@ from qbench.specs import ModelSpec, Recipe
 
 _PAPER = "arXiv:2404.16154"
 _ENGINE = "statevector"
+_FITS = ("features", "classes")
 _PUBLISHED = "as published"
 _ATTACKED = "not tuned: the published recipe of {} on images attacked at the ranking budget"
 
@@ -21,6 +22,7 @@ def _reup(name: str, penalty: float, epochs: int) -> ModelSpec:
         family="quantum",
         structure="reupload-circuit",
         engine=_ENGINE,
+        fits_data=_FITS,
         recipe=Recipe(epochs=epochs, regularisation=penalty),
         tuning=_PUBLISHED,
         paper=_PAPER,
@@ -33,10 +35,11 @@ def _hardware(layers: int) -> ModelSpec:
         description=f"re-uploading for devices: a line of 4 qubits, {layers} layers, λ = 0.1, "
         "100 epochs",
         factory="qbench_quantum.models:SplitReUpload",
-        params={"qubits": 4, "layers": layers},
+        params={"layers": layers},
         family="quantum",
         structure="split-reupload-circuit",
         engine=_ENGINE,
+        fits_data=_FITS,
         recipe=Recipe(epochs=100, regularisation=0.1),
         tuning="recipe not tuned: that of reup-0.1-ep100; qubits and the reading of pixels chosen "
         "on held-out training images",
@@ -57,6 +60,7 @@ def qbench_models() -> Iterable[ModelSpec]:
         family="quantum",
         structure="amplitude-circuit",
         engine=_ENGINE,
+        fits_data=_FITS,
         tuning=_PUBLISHED,
         paper=_PAPER,
     )
@@ -67,6 +71,7 @@ def qbench_models() -> Iterable[ModelSpec]:
         family="quantum",
         structure="reupload-circuit",
         engine=_ENGINE,
+        fits_data=_FITS,
         recipe=Recipe(adversarial_eps=0.1),
         variant_of="reup",
         tuning=_ATTACKED.format("reup"),
@@ -79,6 +84,7 @@ def qbench_models() -> Iterable[ModelSpec]:
         family="quantum",
         structure="reupload-circuit",
         engine=_ENGINE,
+        fits_data=_FITS,
         revision=2,
         recipe=Recipe(epochs=100, learning_rate=1e-3, regularisation=8e-4),
         variant_of="reup",
@@ -91,6 +97,7 @@ def qbench_models() -> Iterable[ModelSpec]:
         family="quantum",
         structure="amplitude-circuit",
         engine=_ENGINE,
+        fits_data=_FITS,
         recipe=Recipe(adversarial_eps=0.1),
         variant_of="amplitude",
         tuning=_ATTACKED.format("amplitude"),

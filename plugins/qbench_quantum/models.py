@@ -1,4 +1,7 @@
-"""Quantum classifiers: four scores ⟨Z_0⟩..⟨Z_3⟩ of a strongly entangling circuit."""
+"""Quantum classifiers: the scores ⟨Z_0⟩, ⟨Z_1⟩, … of a strongly entangling circuit.
+
+Sizes that are left out follow from the data: one qubit a class, and enough for the features.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,37 @@ from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from qbench.circuits.circuit import Circuit
 from qbench.circuits.torch_engine import expectations
-from qbench.errors import DataError
+from qbench.errors import DataError, Unsupported
 from qbench.interfaces import Engine
 from qbench_engines.statevector import StatevectorEngine, quadratic_forms
 
 _SMALL = 0.01  # parameters start as 0.01 · uniform[0, 1)
+_FEWEST = 48  # features that a circuit is made for: with less rotations it learns too little
+_MOST_QUBITS = 16  # that a circuit is given to fit the data: beyond, one training takes days
+
+
+def qubits_for(features: int, classes: int) -> int:
+    """As many as a state of that many amplitudes needs, at least one a class and two in all.
+
+    Raises:
+        Unsupported: Those are more than a simulator can train.
+    """
+    qubits = max(2, classes, (features - 1).bit_length())
+    if qubits > _MOST_QUBITS:
+        raise Unsupported(
+            f"{classes} classes and {features} features ask for {qubits} qubits, and at most "
+            f"{_MOST_QUBITS} can be trained: use fewer classes, or a classical model"
+        )
+    return qubits
+
+
+def layers_for(features: int, qubits: int) -> int:
+    """As many as have three rotations a feature; of few features, as many as 48 ask for."""
+    return -(-max(features, _FEWEST) // qubits)
 
 
 class CircuitClassifier(nn.Module):
@@ -31,12 +57,16 @@ class CircuitClassifier(nn.Module):
 class ReUpload(CircuitClassifier):
     """Data re-uploading (Pérez-Salinas et al. 2020; Wendlinger et al. 2024, Sec. III).
 
-    The rotation angles are `w · tile(x) + θ`, read in the order (layer, qubit, 3): every feature
-    is read by as many gates as it takes to fill them all.
+    The rotation angles are `w · tile(x) + θ`, read in the order (layer, qubit, 3): rotation j
+    reads feature j modulo `features`, so that some are read once more than others where
+    `features` does not divide the number of rotations.
 
     Args:
-        qubits, layers, classes: Size; classes are measured on the first wires.
-        features: Length of an input; must divide 3 · qubits · layers.
+        qubits: Number of qubits; by default as many as `qubits_for` says.
+        layers: Number of layers; by default as many as `layers_for` says, which read every feature
+            at least three times.
+        classes: Their number; they are measured on the first wires.
+        features: Length of an input.
         engine: Where the circuit runs.
         penalty: What regularisation keeps small: the `"squares"` of the weights, as the paper, or
             the `"grouped"` bound on how far a perturbation in ℓ∞ can turn the state.
@@ -49,25 +79,30 @@ class ReUpload(CircuitClassifier):
 
     def __init__(
         self,
-        qubits: int = 8,
-        layers: int = 32,
+        qubits: int | None = None,
+        layers: int | None = None,
         classes: int = 4,
         features: int = 256,
         engine: Engine | None = None,
         penalty: Literal["squares", "grouped"] = "squares",
     ) -> None:
+        if qubits is None:
+            qubits = qubits_for(features, classes)
+        if layers is None:
+            layers = layers_for(features, qubits)
         super().__init__(Circuit(qubits, layers, tuple(range(classes))), engine)
         shape = self.circuit.angles_shape
         self.features, self.penalty = features, penalty
-        self.repeats, rest = divmod(3 * qubits * layers, features)
-        if rest:
-            raise ValueError(f"{features} features do not divide {3 * qubits * layers} rotations")
+        self.rotations = 3 * qubits * layers
+        if not 1 <= features <= self.rotations:
+            raise ValueError(f"{self.rotations} rotations cannot read {features} features")
         self.w = nn.Parameter(_SMALL * torch.rand(shape))
         self.theta = nn.Parameter(_SMALL * torch.rand(shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (n, classes) of images x (n, features)."""
-        tiled = x.repeat(1, self.repeats).view(-1, *self.circuit.angles_shape)
+        tiled = x.repeat(1, -(-self.rotations // self.features))[:, : self.rotations]
+        tiled = tiled.reshape(-1, *self.circuit.angles_shape)
         angles = torch.addcmul(self.theta, tiled, self.w)
         return expectations(self.engine.probabilities(self.circuit, angles))
 
@@ -92,31 +127,34 @@ class SplitReUpload(CircuitClassifier):
     follow one another. CNOTs join neighbours on the line, so a device without rings needs no swaps.
 
     Args:
-        qubits, layers, classes: Size; classes are measured on the first wires.
+        qubits: Number of qubits, by default 4 or one a class.
+        layers: Number of layers.
+        classes: Their number; they are measured on the first wires.
         features: Length of an input.
-        reads: How often each feature is read; all reads together must be shared out evenly among
-            the 3 · qubits · layers rotations.
+        reads: How often each feature is read; by default three times, or as often as it takes for
+            every rotation to read one.
         engine: Where the circuit runs.
     """
 
     def __init__(
         self,
-        qubits: int = 4,
+        qubits: int | None = None,
         layers: int = 4,
         classes: int = 4,
         features: int = 256,
-        reads: int = 3,
+        reads: int | None = None,
         engine: Engine | None = None,
     ) -> None:
+        if features < 1 or (reads is not None and reads < 1):
+            raise ValueError(f"{reads} reads of {features} features: give at least 1 of each")
+        if qubits is None:
+            qubits = max(4, qubits_for(1, classes))
         circuit = Circuit(qubits, layers, tuple(range(classes)), (1,) * layers, closed=False)
         super().__init__(circuit, engine)
         rotations = 3 * qubits * layers
-        self.share, rest = divmod(reads * features, rotations)
-        if features < 1 or reads < 1 or rest:
-            raise ValueError(
-                f"{reads} reads of {features} features cannot be shared out evenly "
-                f"among {rotations} rotations"
-            )
+        if reads is None:
+            reads = max(3, -(-rotations // features))
+        self.share = -(-reads * features // rotations)
         self.features = features
         self.w = nn.Parameter(_SMALL * torch.rand(reads, features))
         self.theta = nn.Parameter(_SMALL * torch.rand(circuit.angles_shape))
@@ -127,7 +165,9 @@ class SplitReUpload(CircuitClassifier):
 
     def angles(self, x: Tensor) -> Tensor:
         """Rotation angles (n, layers, qubits, 3) of images x (n, features)."""
-        terms = (x[:, None] * self.w).view(-1, self.share, *self.circuit.angles_shape)
+        terms = (x[:, None] * self.w).flatten(1)
+        idle = self.share * self.theta.numel() - self.w.numel()  # rotations of the last round
+        terms = pad(terms, (0, idle)).view(-1, self.share, *self.circuit.angles_shape)
         return self.theta + terms.sum(1)
 
     def reading(self) -> Tensor:
@@ -146,20 +186,30 @@ class Amplitude(CircuitClassifier):
     """Amplitude encoding: the state x/‖x‖₂, then a trained circuit that does not read x.
 
     Args:
-        qubits, layers, classes: Size; an image has 2^qubits features.
+        layers: Number of layers; by default as many as `layers_for` says.
+        classes: Their number; they are measured on the first wires.
+        features: Length of an input; amplitudes beyond it are 0.
         engine: Where the circuit runs.
     """
 
     published_names: ClassVar[Mapping[str, str]] = {"qcircuit.weights": "theta"}
 
     def __init__(
-        self, qubits: int = 8, layers: int = 32, classes: int = 4, engine: Engine | None = None
+        self,
+        layers: int | None = None,
+        classes: int = 4,
+        features: int = 256,
+        engine: Engine | None = None,
     ) -> None:
+        qubits = qubits_for(features, classes)
+        if layers is None:
+            layers = layers_for(features, qubits)
         super().__init__(Circuit(qubits, layers, tuple(range(classes))), engine)
+        self.features = features
         self.theta = nn.Parameter(_SMALL * torch.rand(self.circuit.angles_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (n, classes) of images x (n, 2^qubits).
+        """Scores (n, classes) of images x (n, features).
 
         Raises:
             DataError: An image is all zero and so has no amplitude encoding.
@@ -171,8 +221,13 @@ class Amplitude(CircuitClassifier):
                 f"image {index} is all zero (or not a number): it has no amplitude encoding; "
                 "leave it out or use another model"
             )
-        return expectations(self.engine.probabilities(self.circuit, self.theta, x / norm))
+        state = pad(x / norm, (0, 2**self.circuit.qubits - self.features))
+        return expectations(self.engine.probabilities(self.circuit, self.theta, state))
 
     def quadratic_forms(self) -> Tensor:
-        """Symmetric A_k (classes, d, d) with scores f_k(x) = x̂ᵀ A_k x̂ for x̂ = x/‖x‖₂."""
-        return quadratic_forms(self.circuit, self.theta.detach())
+        """Symmetric A_k (classes, d, d) with scores f_k(x) = x̂ᵀ A_k x̂ for x̂ = x/‖x‖₂.
+
+        They are those of the whole state space, less the rows and columns of amplitudes that are 0.
+        """
+        whole = quadratic_forms(self.circuit, self.theta.detach())
+        return whole[:, : self.features, : self.features].contiguous()

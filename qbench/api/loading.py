@@ -13,6 +13,7 @@ from torch import nn
 from qbench import report
 from qbench.api.arguments import read_plugins
 from qbench.datasets.base import Dataset, Split, load_data
+from qbench.datasets.fitting import fitted
 from qbench.errors import WeightsError
 from qbench.records.archive import open_results
 from qbench.records.results import Results
@@ -43,11 +44,14 @@ def load_model(
         UnknownNameError: There is no such model.
         WeightsError: The zoo has no such weights, or they were changed.
     """
-    model: nn.Module = load_registry(read_plugins(plugins)).get("model", name).create()
+    files, folder = read_plugins(plugins), Zoo() if zoo is None else Zoo(Path(zoo))
+    provided, file = load_registry(files).get("model", name), file_name(name, seed or 0)
+    if seed is not None and provided.spec.fits_data:  # the size is that of the data it learned from
+        _, about = unpack(folder.read(name, seed), file)
+        provided = fitted(provided, load_data(about.dataset, files))
+    model: nn.Module = provided.create()
     if seed is not None and model.state_dict():
-        file = file_name(name, seed)
-        content = (Zoo() if zoo is None else Zoo(Path(zoo))).read(name, seed)
-        load_into(model, unpack(content, file)[0].weights, file)
+        load_into(model, unpack(folder.read(name, seed), file)[0].weights, file)
     return model.eval()
 
 

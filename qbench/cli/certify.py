@@ -23,12 +23,14 @@ from qbench.cli.options import (
     retrain_option,
     seeds_option,
     time_limit_option,
+    weights_option,
 )
 from qbench.cli.tasks import carry_out
 
 if TYPE_CHECKING:
     from qbench.registry import PluginFile
     from qbench.specs import Norm
+    from qbench.weights.given import WeightsFile
 
 
 @click.command()
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
 @out_option
 @time_limit_option
 @retrain_option
+@weights_option
 @dry_run_option
 @executor_option
 @jobs_option
@@ -71,6 +74,7 @@ def certify(
     out: Path | None,
     time_limit: float,
     retrain: bool,
+    weights: tuple[WeightsFile, ...],
     dry_run: bool,
     executor: str,
     jobs: int,
@@ -108,6 +112,7 @@ def certify(
         limit=limit,
         time_limit_s=time_limit,
         retrain=retrain,
+        weights=weights,
         plugins=plugins,
     )
     carry_out(

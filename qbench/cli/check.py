@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from qbench.cli.options import Listed, dataset_option, plugin_option, time_limit_option
-from qbench.errors import QbenchError
+from qbench.cli.options import (
+    Listed,
+    dataset_option,
+    plugin_option,
+    time_limit_option,
+    weights_option,
+)
+from qbench.errors import QbenchError, UsageError
 from qbench.text import one_line, wrapped
 
 if TYPE_CHECKING:
@@ -19,6 +25,7 @@ if TYPE_CHECKING:
     from qbench.records.results import Result
     from qbench.registry import PluginFile
     from qbench.testing import Target
+    from qbench.weights.given import WeightsFile
 
 
 @click.command()
@@ -32,12 +39,14 @@ if TYPE_CHECKING:
 )
 @dataset_option
 @time_limit_option
+@weights_option
 @plugin_option
 def check(
     name: str,
     seeds: tuple[int, ...],
     dataset: str | None,
     time_limit: float,
+    weights: tuple[WeightsFile, ...],
     plugins: tuple[PluginFile, ...],
 ) -> None:
     """Check a model, an attack, a certifier, a data set or an engine, or all of a plugin FILE.
@@ -59,13 +68,17 @@ def check(
     """
     from qbench.testing import targets
 
-    good = True
-    for target in targets(name, plugins, dataset):
+    good, found = True, targets(name, plugins, dataset)
+    for file in weights:
+        if file.model not in {target.name for target in found if target.kind == "model"}:
+            raise UsageError(f"--weights {file.model}={file.path}: no such model is checked")
+    for target in found:
         click.echo(str(target))
         try:
             if target.kind == "model":
-                records, weights = _run(target, seeds, time_limit)
-                good &= _conforms(target, weights, time_limit)
+                own = tuple(file for file in weights if file.model == target.name)
+                records, trained = _run(target, seeds, time_limit, own)
+                good &= _conforms(target, trained, time_limit)
                 good &= _unflagged(target, records)
             else:
                 good &= _conforms(target, None, time_limit)
@@ -95,7 +108,10 @@ def _conforms(target: Target, weights: Mapping[str, Tensor] | None, time_limit: 
 
 
 def _run(
-    target: Target, seeds: tuple[int, ...], time_limit: float
+    target: Target,
+    seeds: tuple[int, ...],
+    time_limit: float,
+    weights: tuple[WeightsFile, ...],
 ) -> tuple[list[Record], Mapping[str, Tensor] | None]:
     """What a run measures of a model before it attacks it, and its first trained weights."""
     from qbench.evaluation.planner import RunSelection, make_plan
@@ -108,6 +124,7 @@ def _run(
         seeds=seeds,
         dataset=target.dataset,
         time_limit_s=time_limit,
+        weights=weights,
         plugins=target.plugins,
     )
     done: dict[str, Result] = {}

@@ -11,6 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from qbench.registry import PluginFile
+    from qbench.weights.given import WeightsFile
 
 
 # Of every command, also of one that a plugin brings and that is called by itself.
@@ -52,6 +53,12 @@ def _plugin_files(paths: tuple[Path, ...]) -> tuple[PluginFile, ...]:
     from qbench.registry import PluginFile
 
     return tuple(PluginFile.read(path) for path in paths)
+
+
+def _weights_files(texts: tuple[str, ...]) -> tuple[WeightsFile, ...]:
+    from qbench.weights.given import WeightsFile
+
+    return tuple(WeightsFile.parse(text) for text in texts)
 
 
 models_option = click.option(
@@ -119,6 +126,14 @@ time_limit_option = click.option(
 )
 retrain_option = click.option(
     "--retrain", is_flag=True, help="Train the models afresh instead of taking the zoo's weights."
+)
+weights_option = click.option(
+    "--weights",
+    multiple=True,
+    metavar="MODEL[:SEED]=FILE",
+    callback=lambda _ctx, _param, texts: _weights_files(texts),
+    help="Weights that were trained elsewhere: safetensors, or a state dict saved by torch. The "
+    "model is not trained then. Seed 0 unless one is given (repeatable).",
 )
 dry_run_option = click.option(
     "--dry-run", is_flag=True, help="Print the plan and its cost, and do nothing."

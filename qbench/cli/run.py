@@ -27,12 +27,14 @@ from qbench.cli.options import (
     seeds_option,
     shots_option,
     time_limit_option,
+    weights_option,
 )
 from qbench.cli.tasks import carry_out
 
 if TYPE_CHECKING:
     from qbench.registry import PluginFile
     from qbench.specs import Norm
+    from qbench.weights.given import WeightsFile
 
 
 @click.command()
@@ -67,6 +69,7 @@ if TYPE_CHECKING:
 )
 @time_limit_option
 @retrain_option
+@weights_option
 @dry_run_option
 @executor_option
 @jobs_option
@@ -89,6 +92,7 @@ def run(
     no_certify: bool,
     time_limit: float,
     retrain: bool,
+    weights: tuple[WeightsFile, ...],
     dry_run: bool,
     executor: str,
     jobs: int,
@@ -135,6 +139,7 @@ def run(
         norms=() if no_certify else None,
         time_limit_s=time_limit,
         retrain=retrain,
+        weights=weights,
         plugins=plugins,
     )
     carry_out(

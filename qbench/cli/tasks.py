@@ -63,7 +63,7 @@ def carry_out(
     store = RunStore(out or Path("runs") / folder(selection))
     adopted = None if archive is None else _board(archive, selection)
     known = store.identities() | {record.id for record in (adopted.records if adopted else ())}
-    tasks = make_plan(selection, known)
+    tasks = make_plan(selection, known, lambda line: click.echo(line, err=True))
     if dry_run:
         print_plan(tasks, store, as_json)
         sys.exit(0)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from qbench.cli.options import Listed, jobs_option, plugin_option
+from qbench.cli.options import (
+    Listed,
+    jobs_option,
+    plugin_option,
+    weights_option,
+)
 
 if TYPE_CHECKING:
     from qbench.registry import PluginFile
+    from qbench.weights.given import WeightsFile
 
 
 @click.command()
@@ -32,6 +39,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Folder of the weights and their manifest.",
 )
+@click.option(
+    "--time-limit",
+    type=click.FloatRange(min=0, min_open=True),
+    default=math.inf,
+    help="Seconds that one training may take.  [default: no limit]",
+)
+@weights_option
 @jobs_option
 @plugin_option
 def train(
@@ -39,6 +53,8 @@ def train(
     seeds: tuple[int, ...],
     dataset: str,
     out: Path,
+    time_limit: float,
+    weights: tuple[WeightsFile, ...],
     jobs: int,
     plugins: tuple[PluginFile, ...],
 ) -> None:
@@ -55,6 +71,7 @@ def train(
     from qbench.cli.progress import progress
     from qbench.datasets.base import load_data
     from qbench.errors import UsageError
+    from qbench.evaluation.choosing import Chooser
     from qbench.evaluation.executors import InProcess, open_executor
     from qbench.evaluation.zoo_training import TrainingJob, train_zoo
     from qbench.files import locked
@@ -62,16 +79,15 @@ def train(
 
     if any(seed < 0 for seed in seeds):
         raise UsageError(f"seeds must be at least 0, got {list(seeds)}")
-    registry = load_registry(plugins)
-    load_data(dataset, plugins)
+    data, seeds = load_data(dataset, plugins), tuple(dict.fromkeys(seeds))
+    chooser = Chooser(load_registry(plugins), data, plugins, weights, True, time_limit)
+    chosen = chooser.choose(models, seeds, lambda line: click.echo(line, err=True))
     work = [
-        TrainingJob(name, seed, dataset, out, plugins)
-        for name in registry.select("model", models)
-        for seed in dict.fromkeys(seeds)
+        TrainingJob(name, seed, dataset, out, plugins, model.given.get(seed), time_limit)
+        for name, model in chosen.items()
+        for seed in model.seeds
     ]
-    epochs = {
-        name: registry.get("model", name).spec.recipe.epochs for name in {job.model for job in work}
-    }
+    epochs = {name: model.provided.spec.recipe.epochs for name, model in chosen.items()}
     jobs = min(jobs, len(work))
     total = sum(epochs[job.model] for job in work)
     shown: dict[TrainingJob, int] = {}
@@ -83,8 +99,10 @@ def train(
 
         def show(job: TrainingJob, state: object) -> None:
             epoch = state.epoch  # type: ignore[attr-defined]
-            accuracy = state.test_accuracy[-1]  # type: ignore[attr-defined]
-            label = f"{job.model} seed {job.seed}, epoch {epoch}: test accuracy {accuracy:.3f}"
+            label = f"{job.model} seed {job.seed}, epoch {epoch}"
+            if state.test_accuracy:  # type: ignore[attr-defined]
+                accuracy = state.test_accuracy[-1]  # type: ignore[attr-defined]
+                label += f": test accuracy {accuracy:.3f}"
             advance(epoch - shown.get(job, 0), label)
             shown[job] = epoch
 

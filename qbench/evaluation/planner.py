@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from qbench.attack_strings import attack_label, parse_attack
 from qbench.datasets.base import load_data
+from qbench.datasets.fitting import fitted
 from qbench.engines import create_engine
 from qbench.errors import UsageError, WeightsError
 from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.checks import REVISION as CHECKS
 from qbench.evaluation.checks import ChecksTask
+from qbench.evaluation.choosing import Chooser
 from qbench.evaluation.fresh import REVISION as FRESH
 from qbench.evaluation.fresh import FreshTask, how_many
 from qbench.evaluation.isolation import isolated, time_limit
@@ -30,6 +32,7 @@ from qbench.records.worst import ranking_eps
 from qbench.registry import PluginFile, Provided, Registry, Scalar, load_registry
 from qbench.specs import AttackSpec, CertifierSpec, ModelSpec, Norm
 from qbench.weights.files import fingerprint, unpack
+from qbench.weights.given import WeightsFile
 from qbench.weights.zoo import Zoo
 
 
@@ -55,6 +58,7 @@ class RunSelection:
         limit: How many of the protocol's images; all when None.
         time_limit_s: How long each task may take.
         retrain: Train afresh instead of taking weights from the zoo.
+        weights: Files of weights that were trained elsewhere.
         plugins: Plugins given as files.
     """
 
@@ -73,6 +77,7 @@ class RunSelection:
     limit: int | None = None
     time_limit_s: float = TIME_LIMIT_S
     retrain: bool = False
+    weights: tuple[WeightsFile, ...] = ()
     plugins: tuple[PluginFile, ...] = ()
 
 
@@ -84,7 +89,11 @@ class _Attack:
     params: Mapping[str, Scalar]
 
 
-def make_plan(selection: RunSelection, known: Collection[str] = ()) -> list[Task]:
+def make_plan(
+    selection: RunSelection,
+    known: Collection[str] = (),
+    note: Callable[[str], None] = lambda _: None,
+) -> list[Task]:
     """The tasks of a selection, each after those it needs.
 
     Every model and seed is trained (or read from the zoo), attacked at every budget, transferred
@@ -95,21 +104,22 @@ def make_plan(selection: RunSelection, known: Collection[str] = ()) -> list[Task
     Args:
         selection: What to run.
         known: Identities of the results that are there.
+        note: Called with a line for each model that does not fit the data and is left out, and for
+            each that was handed in with weights for some of the seeds only.
 
     Raises:
         UnknownNameError: A model, attack or protocol that nobody provides.
-        UsageError: A budget, seed or limit that makes no sense.
-        WeightsError, DataError: Weights or data that were changed.
+        UsageError: A budget, seed or limit that makes no sense, or a model that does not fit.
+        WeightsError, DataError: Weights or data that were changed, or do not fit.
     """
-    return _Planner(selection).plan(frozenset(known))
+    return _Planner(selection, note).plan(frozenset(known))
 
 
 class _Planner:
-    def __init__(self, selection: RunSelection) -> None:
+    def __init__(self, selection: RunSelection, note: Callable[[str], None]) -> None:
         self.selection = selection
         self.registry: Registry = load_registry(selection.plugins)
         self.protocol: Protocol = load_protocol(selection.protocol, selection.plugins)
-        self.models = self.registry.select("model", selection.models)
         self.attacks = self._attacks(selection.attacks)
         self.seeds = _distinct(self.protocol.seeds if selection.seeds is None else selection.seeds)
         self.measured = self.protocol.in_norm(selection.norm or self.protocol.norm)
@@ -125,6 +135,15 @@ class _Planner:
         self.dataset = load_data(selection.dataset or chosen.dataset, selection.plugins)
         images = chosen.images(self.dataset, selection.limit)
         self.data = self._data(chosen.split, len(images.y))
+        self.chooser = Chooser(
+            self.registry,
+            self.dataset,
+            selection.plugins,
+            selection.weights,
+            probe=self.dataset.name != chosen.dataset,
+            limit_s=selection.time_limit_s,
+        )
+        self.models = self.chooser.choose(selection.models, self.seeds, note)
         self.norms = (self.measured.norm,) if selection.norms is None else selection.norms
         self.certifiers = (
             self.registry.select("certifier", selection.certifiers) if selection.certifiers else []
@@ -134,7 +153,7 @@ class _Planner:
         engine, shots = self.selection.engine, self.selection.shots
         if engine is not None:
             create_engine(engine, shots, 1, self.registry)
-        targets = [(model, seed) for model in self.models for seed in self.seeds]
+        targets = [(name, seed) for name, model in self.models.items() for seed in model.seeds]
         trained = {target: self._training(*target) for target in targets}
         attacked = {target: self._attacked(trained[target]) for target in targets}
         others = [name for name in self.registry.all("model") if name not in self.models]
@@ -182,11 +201,16 @@ class _Planner:
         return list(found.values())
 
     def _training(self, model: str, seed: int) -> TrainingTask:
-        provided = self.registry.get("model", model)
+        chosen = self.models.get(model)
+        if chosen is None:
+            chosen = self.chooser.with_weights(self._provided(model), [seed])
+        provided, given = chosen.provided, chosen.given.get(seed)
         spec, selection = provided.spec, self.selection
         own_data = self.dataset.name == self.protocol.selection.dataset
         zoo = initial = None
-        if own_data and not selection.retrain and self.zoo.sha256(model, seed) is not None:
+        if given is not None:
+            pass
+        elif own_data and not selection.retrain and self.zoo.sha256(model, seed) is not None:
             zoo = self._from_zoo(spec, seed)
         else:
             initial = self._untrained(provided, seed)
@@ -197,11 +221,16 @@ class _Planner:
                 model=ids.Model(name=model, revision=spec.revision, seed=seed),
             ),
             zoo=zoo,
+            given=given,
             initial=initial,
             limit=selection.limit,
             time_limit_s=selection.time_limit_s,
             plugins=selection.plugins,
         )
+
+    def _provided(self, model: str) -> Provided[ModelSpec]:
+        """A model made for the data set."""
+        return fitted(self.registry.get("model", model), self.dataset)
 
     def _untrained(self, provided: Provided[ModelSpec], seed: int) -> str | None:
         """Fingerprint of the untrained model; None where it cannot be made, as its training says.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import asdict
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -25,6 +24,11 @@ _ENGINES = ("pennylane", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")  # where 
 def card_of(provided: Provided[ModelSpec], parameters: int | None) -> Card:
     """The facts about a model that its spec states."""
     spec = provided.spec
+    tuning = spec.tuning
+    if not tuning and spec.weights is not None:
+        tuning = "not trained here: its weights were handed in"
+    elif not tuning and spec.train is not None:
+        tuning = f"trained by its own {spec.train}"
     return Card(
         name=spec.name,
         revision=spec.revision,
@@ -34,9 +38,9 @@ def card_of(provided: Provided[ModelSpec], parameters: int | None) -> Card:
         plugin=one_line(provided.plugin),
         version=one_line(provided.version),
         parameters=parameters,
-        recipe=Recipe(**asdict(spec.recipe)),
+        recipe=Recipe(**spec.recipe.stated()),
         variant_of=spec.variant_of,
-        tuning=one_line(spec.tuning),
+        tuning=one_line(tuning),
         stochastic=spec.stochastic,
         paper=one_line(spec.paper),
         licence=one_line(spec.licence),

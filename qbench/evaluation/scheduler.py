@@ -120,9 +120,9 @@ class Scheduler:
         if wanted and self._store.artifact(record) is None:
             return None
         if isinstance(task, TrainingTask) and isinstance(record.metrics, TrainingMetrics):
-            same_zoo = task.zoo is not None and record.weights == task.zoo
-            same_start = task.zoo is None and record.metrics.initial == task.initial
-            return record if same_zoo or same_start else None
+            if task.known is not None:
+                return record if record.weights == task.known else None
+            return record if record.metrics.initial == task.initial else None
         return record if record.weights == self._records[task.needs[0]].weights else None
 
     def _is_outdated(self, task: Task, record: Record) -> bool:

@@ -14,19 +14,21 @@ import torch
 from torch import Tensor, nn
 
 from qbench.datasets.base import Dataset, Split, load_data
+from qbench.datasets.fitting import fitted
 from qbench.engines import create_engine
 from qbench.engines.sampling import SampledEngine
 from qbench.errors import QbenchError, Unsupported
 from qbench.evaluation import scoring
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.outside import SavedModel
-from qbench.evaluation.provenance import by_itself, card_of, environment_of, on_own_engine
+from qbench.evaluation.provenance import by_itself, environment_of, on_own_engine
 from qbench.evaluation.scoring import Scored
 from qbench.interfaces import Engine
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import identity
 from qbench.records.columns import Columns, conform, fingerprint
 from qbench.records.record import (
+    Card,
     Cost,
     Device,
     Failure,
@@ -67,7 +69,7 @@ class Found:
         weights: Fingerprint of the target's weights.
         device: Where scores are not exact.
         forward, gradient: Images passed through the model, and differentiated.
-        parameters: How many the target has.
+        card: Facts about the target, of its training.
     """
 
     metrics: Metrics
@@ -77,7 +79,7 @@ class Found:
     device: Device | None = None
     forward: int = 0
     gradient: int = 0
-    parameters: int | None = None
+    card: Card | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -152,8 +154,11 @@ class TaskContext:
 
     @cached_property
     def provided(self) -> Provided[ModelSpec]:
-        """The target's spec and who provides it."""
-        return self.registry.get("model", self.task.identity.model.name)
+        """The target's spec, made for the data set, and who provides it."""
+        return self._model(self.task.identity.model.name)
+
+    def _model(self, name: str) -> Provided[ModelSpec]:
+        return fitted(self.registry.get("model", name), self.dataset)
 
     def trained(self, inputs: Inputs) -> Result:
         """The result of the target's training.
@@ -168,7 +173,7 @@ class TaskContext:
         assert trained.artifact is not None
         name = trained.record.task.model.name
         state, _ = unpack(trained.artifact, f"weights of {name}")
-        model: nn.Module = self.registry.get("model", name).create()
+        model: nn.Module = self._model(name).create()
         load_into(model, state.weights, name)
         return model.eval()
 
@@ -312,10 +317,7 @@ def _done(context: TaskContext, found: Found, seconds: float) -> Result:
         environment=environment_name(environment),
         outcomes=None if columns is None else fingerprint(columns),
     )
-    card = None
-    if found.parameters is not None:
-        card = card_of(context.provided, found.parameters)
-    return Result(record, columns, found.artifact, card, environment)
+    return Result(record, columns, found.artifact, found.card, environment)
 
 
 def not_done(

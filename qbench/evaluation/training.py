@@ -4,84 +4,154 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from qbench.datasets.base import Dataset
-from qbench.errors import VerificationError
-from qbench.evaluation.provenance import parameters_of
+from qbench.datasets.base import Dataset, Split
+from qbench.errors import PluginError, VerificationError
+from qbench.evaluation.isolation import TimeoutExceededError, isolated
+from qbench.evaluation.provenance import card_of, parameters_of
 from qbench.evaluation.scoring import predict
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext
 from qbench.geometry import ascent_direction, project, random_start
 from qbench.records.identity import TrainingId
 from qbench.records.record import TrainingMetrics
-from qbench.specs import Recipe, ThreatModel
+from qbench.registry import Provided
+from qbench.specs import ModelSpec, Optimizer, Recipe, ThreatModel, imported
 from qbench.weights.files import Provenance, TrainingState, fingerprint, load_into, pack, unpack
+from qbench.weights.given import GivenWeights
 from qbench.weights.zoo import Zoo
+
+_OPTIMIZERS: dict[Optimizer, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingTask(Task):
-    """Train a model, or take its weights from the zoo that ships with qbench. Needs nothing.
+    """Train a model, or take its weights from a file or the zoo that ships with qbench.
+
+    Needs nothing.
 
     Args:
-        zoo: Fingerprint of the zoo's weights; None to train.
+        zoo: Fingerprint of the zoo's weights; None where they come from elsewhere.
+        given: Weights that were handed in; None where they come from elsewhere.
         initial: Fingerprint of the untrained model, which may hold data of its own; None for
-            weights of the zoo.
+            weights that are there.
     """
 
     identity: TrainingId
     zoo: str | None = None
+    given: GivenWeights | None = None
     initial: str | None = None
     leaves_artifact: ClassVar[bool] = True
+
+    @property
+    def known(self) -> str | None:
+        """Fingerprint of weights that need no training; None where there are none."""
+        return self.zoo if self.given is None else self.given.sha256
 
     def run(self, context: TaskContext, inputs: Inputs) -> Found:
         """Train or read."""
         provided, asked = context.provided, self.identity.model
-        if self.zoo is not None:
+        if self.given is not None:
+            content = self.given.content
+            provided = replace(provided, spec=self.given.spec(provided.spec))
+        elif self.zoo is not None:
             content = Zoo().read(asked.name, asked.seed)
-            state, _ = unpack(content, f"the zoo's {asked.name}")
-            model: nn.Module = provided.create()
-            load_into(model, state.weights, asked.name)
         else:
-            recipe = provided.spec.recipe
-            model, state = train(provided.create, context.dataset, recipe, asked.seed)
-            content = pack(
-                state,
-                Provenance(
-                    model=asked.name,
-                    revision=asked.revision,
-                    seed=asked.seed,
-                    dataset=context.dataset.name,
-                    dataset_sha256=context.dataset.sha256,
-                    recipe=recipe,
-                ),
+            _, state = train_provided(provided, context.dataset, asked.seed)
+            about = Provenance(
+                model=asked.name,
+                revision=asked.revision,
+                seed=asked.seed,
+                dataset=context.dataset.name,
+                dataset_sha256=context.dataset.sha256,
+                recipe=provided.spec.recipe,
             )
+            content = pack(state, about)
+        state, _ = unpack(content, f"weights of {asked.name}")
+        model: nn.Module = provided.create()
+        load_into(model, state.weights, asked.name)
         return Found(
             metrics=TrainingMetrics(
                 loss=state.loss,
                 test_accuracy=state.test_accuracy,
-                weights_from="training" if self.zoo is None else "zoo",
+                weights_from="file" if self.given else "zoo" if self.zoo else "training",
+                file=self.given.file if self.given else None,
                 initial=self.initial,
             ),
             weights=fingerprint(state.weights),
             artifact=content,
-            parameters=parameters_of(model),
+            card=card_of(provided, parameters_of(model)),
         )
 
     def passes(self, context: TaskContext) -> tuple[int, int]:
         """Every training image in every epoch, attacked or not."""
-        if self.zoo is not None:
+        if self.known is not None:
             return 0, 0
         recipe = context.provided.spec.recipe
         images = len(context.dataset.train.y) * recipe.epochs
         if recipe.adversarial_eps:
             images *= 1 + recipe.adversarial_steps
         return images, images
+
+
+def train_provided(
+    provided: Provided[ModelSpec],
+    dataset: Dataset,
+    seed: int,
+    *,
+    state: TrainingState | None = None,
+    after_epoch: Callable[[TrainingState], None] | None = None,
+) -> tuple[nn.Module, TrainingState]:
+    """Train a model as its spec says: by its own function, or by its recipe (see `train`).
+
+    Raises:
+        PluginError: Its own training does not import, fails, or returns something.
+        VerificationError: The loss stops being finite, or its own training left other parameters
+            than it found, or some that are not finite.
+    """
+    spec = provided.spec
+    if spec.train is None:
+        return train(
+            provided.create, dataset, spec.recipe, seed, state=state, after_epoch=after_epoch
+        )
+    where = f"plugin {provided.plugin!r}: {spec.train}, which trains {spec.name!r},"
+    with isolated(seed):
+        model: nn.Module = provided.create()
+        before = _copied(model)
+        try:
+            returned = imported(spec.train)(model, _own_copy(dataset), seed)
+        except (VerificationError, TimeoutExceededError):
+            raise
+        except Exception as error:
+            raise PluginError(f"{where} failed: {type(error).__name__}: {error}") from error
+    if returned is not None:
+        raise PluginError(
+            f"{where} returned a {type(returned).__name__}: it must train the model in place and "
+            "return nothing"
+        )
+    after = _copied(model)
+    for name in sorted(before.keys() | after.keys()):
+        if name not in before or name not in after or before[name].shape != after[name].shape:
+            raise VerificationError(f"{where} changed which parameters there are: {name!r}")
+        if not bool(after[name].isfinite().all()):
+            raise VerificationError(f"{where} left {name!r} with values that are not finite")
+    return model, TrainingState(weights=after)
+
+
+def _own_copy(dataset: Dataset) -> Dataset:
+    """A data set that a plugin may change."""
+    train, test = (Split(s.x.clone(), s.y.clone()) for s in (dataset.train, dataset.test))
+    return replace(dataset, train=train, test=test)
 
 
 def train(
@@ -93,7 +163,7 @@ def train(
     state: TrainingState | None = None,
     after_epoch: Callable[[TrainingState], None] | None = None,
 ) -> tuple[nn.Module, TrainingState]:
-    """Train a model.
+    """Train a model by a recipe; one without trainable parameters stays as it is made.
 
     Initial parameters come from `torch.manual_seed(seed)`; the order of the images in an epoch is
     a function of seed and epoch alone, so that a training continued from its state ends with the
@@ -102,7 +172,7 @@ def train(
     Args:
         build: Makes the untrained model.
         dataset: Trains on its train split; test accuracy is recorded after every epoch.
-        recipe: Epochs, step size, batch size and λ.
+        recipe: Epochs, optimiser, step size, batch size and λ.
         seed: Of initial parameters and order.
         state: Where to go on from.
         after_epoch: Called with the state after every epoch.
@@ -113,8 +183,11 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build()
-    optimizer = torch.optim.Adam(model.parameters(), lr=recipe.learning_rate)
     state = state or TrainingState(weights=_copied(model))
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if not parameters or not recipe.epochs:
+        return model, state
+    optimizer = _optimizer(parameters, recipe)
     if state.epoch:
         _restore(model, optimizer, state)
     for epoch in range(state.epoch, recipe.epochs):
@@ -132,13 +205,20 @@ def train(
     return model, state
 
 
+def _optimizer(parameters: list[nn.Parameter], recipe: Recipe) -> torch.optim.Optimizer:
+    settings: dict[str, Any] = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer in ("sgd", "rmsprop"):
+        settings["momentum"] = recipe.momentum
+    return _OPTIMIZERS[recipe.optimizer](parameters, **settings)
+
+
 def _copied(model: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}
 
 
 def _one_epoch(
     model: nn.Module,
-    optimizer: torch.optim.Adam,
+    optimizer: torch.optim.Optimizer,
     x: Tensor,
     y: Tensor,
     recipe: Recipe,
@@ -180,15 +260,16 @@ def _perturbed(
     return x_adv
 
 
-def _moments(model: nn.Module, optimizer: torch.optim.Adam) -> dict[str, Tensor]:
+def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     moments = {}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state[parameter].items():
-            moments[f"{name}/{key}"] = value.detach().clone()
+            if value is not None:  # of an optimiser without momentum
+                moments[f"{name}/{key}"] = value.detach().clone()
     return moments
 
 
-def _restore(model: nn.Module, optimizer: torch.optim.Adam, state: TrainingState) -> None:
+def _restore(model: nn.Module, optimizer: torch.optim.Optimizer, state: TrainingState) -> None:
     model.load_state_dict(state.weights)
     for name, parameter in model.named_parameters():
         optimizer.state[parameter] = {

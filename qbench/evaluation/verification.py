@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor
 
 from qbench.attack_strings import attack_label
 from qbench.datasets.base import Dataset, Split, load_data
+from qbench.datasets.fitting import fitted
 from qbench.errors import QbenchError, VerificationError
 from qbench.evaluation.challenge import problems
 from qbench.evaluation.isolation import time_limit
@@ -43,7 +44,8 @@ from qbench.records.record import (
 from qbench.records.results import Results, attack_norm
 from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images, ranking_eps
-from qbench.registry import PluginFile, Registry, load_registry
+from qbench.registry import PluginFile, Provided, Registry, load_registry
+from qbench.specs import ModelSpec
 from qbench.weights.files import fingerprint, unpack
 from qbench.weights.zoo import Zoo, file_name
 
@@ -213,11 +215,24 @@ class _Verifier:
         _ = self._split
 
     def _card(self, name: str, card: Any) -> Iterator[str]:
-        expected = card_of(self._registry.get("model", name), card.parameters)
+        provided = self._provided(name)
+        if file := self._handed_in(name):
+            provided = replace(provided, spec=replace(provided.spec, weights=file, train=None))
+        expected = card_of(provided, card.parameters)
         for key in type(card).model_fields:
             ours, theirs = getattr(expected, key), getattr(card, key)
             if key != "version" and ours != theirs:
                 yield f"{key} is {theirs!r}, its plugin says {ours!r}"
+
+    def _provided(self, name: str) -> Provided[ModelSpec]:
+        return fitted(self._registry.get("model", name), self._dataset)
+
+    def _handed_in(self, name: str) -> str | None:
+        """The file that a model's weights were handed in as; None where they were not."""
+        for record in self._by_id.values():
+            if record.task.model.name == name and isinstance(record.metrics, TrainingMetrics):
+                return record.metrics.file
+        return None
 
     def _record(self, record: Record) -> Iterator[str]:
         task = record.task
@@ -326,7 +341,8 @@ class _Verifier:
                 certifier = getattr(task, "certifier", None)
                 made[name, task.kind, record.label, str(eps), str(certifier)].add(task.model.seed)
         for name, found in sorted(seeds.items()):
-            if self._whole and (lacking := sorted(set(self._protocol.seeds) - found)):
+            lacking = sorted(set(self._protocol.seeds) - found)
+            if self._whole and lacking and self._handed_in(name) is None:
                 self._verdict.problems.append(f"{name} lacks seeds {lacking} of the protocol")
         for (name, kind, label, *rest), found in sorted(made.items(), key=str):
             if lacking := sorted(seeds[name] - found):
@@ -362,7 +378,7 @@ class _Verifier:
                 key = "prediction" if record.task.kind == "radii" else "clean_prediction"
                 yield from self._compare(record.title, columns[key], scores, self._split.y)
         yield from self._kept(name, seed, model)
-        provided = self._registry.get("model", name)
+        provided = self._provided(name)
         for record in records:
             for problem in recheck(
                 record, provided, model, self._split, self._dataset, self._protocol
@@ -437,7 +453,7 @@ class _Verifier:
             if claimed != {fingerprint(state.weights)}:
                 raise VerificationError("other weights than those that are published")
             self._check_training(records, state)
-            return SavedModel.of(self._registry.get("model", name), content, self._plugins)
+            return SavedModel.of(self._provided(name), content, self._plugins)
         self._verdict.notes.append(
             f"{name} seed {seed}: no weights at hand, images not scored again"
         )

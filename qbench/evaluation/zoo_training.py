@@ -2,35 +2,55 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.datasets.base import load_data
+from qbench.datasets.fitting import fitted
 from qbench.errors import VerificationError
 from qbench.evaluation.executors import Executor
-from qbench.evaluation.isolation import isolated
-from qbench.evaluation.training import train
+from qbench.evaluation.isolation import TimeoutExceededError, isolated, time_limit
+from qbench.evaluation.training import train_provided
 from qbench.files import write_atomically
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import PluginFile, Provided, load_registry
+from qbench.specs import ModelSpec
 from qbench.weights.files import Provenance, TrainingState, pack, unpack
+from qbench.weights.given import GivenWeights
 from qbench.weights.zoo import Zoo, file_name
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """One model and seed to train into a folder."""
+    """One model and seed to train into a folder.
+
+    Args:
+        model, seed, dataset: What to train on what.
+        root: The folder.
+        plugins: Plugins given as files.
+        given: Weights that were handed in: they are copied there instead.
+        time_limit_s: How long the training may take.
+    """
 
     model: str
     seed: int
     dataset: str
     root: Path
     plugins: tuple[PluginFile, ...] = ()
+    given: GivenWeights | None = None
+    time_limit_s: float = math.inf
+
+    @property
+    def provided(self) -> Provided[ModelSpec]:
+        """The model, made for the data set."""
+        found = load_registry(self.plugins).get("model", self.model)
+        return fitted(found, load_data(self.dataset, self.plugins))
 
     def provenance(self) -> Provenance:
         """What the weights will say they come from."""
-        spec = load_registry(self.plugins).get("model", self.model).spec
+        spec = self.provided.spec
         return Provenance(
             model=self.model,
             revision=spec.revision,
@@ -59,6 +79,10 @@ def train_zoo(
     running: dict[Future[bytes], TrainingJob] = {}
     for job in jobs:
         zoo = Zoo(job.root)
+        if job.given is not None:
+            zoo.add(job.model, job.seed, job.given.content)
+            on_done(job, unpack(job.given.content, job.given.file)[0])
+            continue
         if zoo.sha256(job.model, job.seed) is not None:
             state, found = unpack(zoo.read(job.model, job.seed), file_name(job.model, job.seed))
             if found == job.provenance():
@@ -78,8 +102,7 @@ def train_one(
 ) -> bytes:
     """Train one model, going on from the state an interrupted training left; the packed weights."""
     provenance, path = job.provenance(), _state_path(job)
-    dataset = load_data(job.dataset, job.plugins)
-    provided = load_registry(job.plugins).get("model", job.model)
+    dataset, provided = load_data(job.dataset, job.plugins), job.provided
     state = None
     if path.exists():
         state, found = unpack(path.read_bytes(), str(path))
@@ -91,11 +114,9 @@ def train_one(
             on_epoch(job, state)
 
     try:
-        with isolated(job.seed):
-            _, state = train(
-                provided.create, dataset, provenance.recipe, job.seed, state=state, after_epoch=keep
-            )
-    except VerificationError as error:
+        with isolated(job.seed), time_limit(job.time_limit_s):
+            _, state = train_provided(provided, dataset, job.seed, state=state, after_epoch=keep)
+    except (VerificationError, TimeoutExceededError) as error:
         raise VerificationError(f"{job.model} seed {job.seed}: {error}") from error
     return pack(state, provenance)
 

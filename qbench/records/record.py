@@ -10,7 +10,13 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationInfo, model_validator
+from pydantic import (
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationInfo,
+    model_serializer,
+    model_validator,
+)
 
 from qbench.records.identity import Identity, Kind
 from qbench.records.schema import Count, Name, Positive, Scalar, Sha256, Share, Strict, Text
@@ -21,13 +27,15 @@ Status = Literal["done", "skipped", "failed"]
 class TrainingMetrics(Strict):
     """One entry an epoch: mean training loss, and accuracy on the test images.
 
-    `weights_from` says whether the weights were trained in this run or read from a zoo; `initial`
-    is the fingerprint of the untrained model.
+    `weights_from` says whether the weights were trained in this run, read from a zoo, or handed in
+    as a `file`, which is named without its folder; `initial` is the fingerprint of the untrained
+    model.
     """
 
     loss: list[float]
     test_accuracy: list[Share]
-    weights_from: Literal["training", "zoo"]
+    weights_from: Literal["training", "zoo", "file"]
+    file: Text | None = None
     initial: Sha256 | None = None
 
 
@@ -288,6 +296,15 @@ class Recipe(Strict):
     regularisation: float = 0.0
     adversarial_eps: float = 0.0
     adversarial_steps: Count = 0
+    optimizer: Name = "adam"
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+
+    @model_serializer(mode="wrap")
+    def _stated(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what the optimiser has by default, as `specs.Recipe.stated`."""
+        usual = {"optimizer": "adam", "momentum": 0.0, "weight_decay": 0.0}
+        return {key: value for key, value in whole(self).items() if usual.get(key) != value}
 
 
 class Card(Strict):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.datasets.base import Dataset, Split, load_data
+from qbench.datasets.fitting import fitted
 from qbench.evaluation import checks as measured
 from qbench.evaluation.crafting import checked_scores
 from qbench.evaluation.scoring import predict
@@ -97,7 +98,11 @@ def checks(target: Target, weights: Mapping[str, Tensor] | None) -> list[Check]:
 class _ModelKit:
     def __init__(self, target: Target, weights: Mapping[str, Tensor] | None) -> None:
         self.target, self.weights = target, weights
-        self.provided: Provided[ModelSpec] = load_registry(target.plugins).get("model", target.name)
+
+    @cached_property
+    def provided(self) -> Provided[ModelSpec]:
+        found = load_registry(self.target.plugins).get("model", self.target.name)
+        return fitted(found, self.dataset)
 
     @cached_property
     def dataset(self) -> Dataset:

@@ -51,6 +51,7 @@ def pack(state: TrainingState, provenance: Provenance, *, resumable: bool = Fals
         resumable: Keep Adam's moments too.
     """
     about = asdict(provenance) | {
+        "recipe": provenance.recipe.stated(),
         "epoch": state.epoch,
         "loss": state.loss,
         "test_accuracy": state.test_accuracy,

@@ -17,9 +17,9 @@ from qbench.specs import Perturbations
 
 SPECS = {spec.name: spec for spec in qbench_certificates.qbench_certifiers()}
 SMALL = {
-    "convnet": {"side": 8},
+    "convnet": {"image_shape": (8, 8)},
     "sine-network": {"features": 8, "neurons": 4},
-    "amplitude-circuit": {"qubits": 4, "layers": 2},
+    "amplitude-circuit": {"features": 16, "layers": 2},
     "reupload-circuit": {"qubits": 4, "layers": 2, "features": 8},
     "split-reupload-circuit": {"qubits": 4, "layers": 1, "features": 8},
 }

@@ -180,7 +180,7 @@ def test_a_torch_layer_on_another_device(build: type, device: str) -> None:
     from qbench_engines.pennylane_circuits import torch_layer
 
     features = 12 if build is ReUpload else 8
-    model = random_weights(ReUpload(3, 4, 2, features) if build is ReUpload else Amplitude(3, 4, 2))
+    model = random_weights(ReUpload(3, 4, 2, features) if build is ReUpload else Amplitude(4, 2, 8))
     x = torch.rand(4, features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(torch_layer(model, device)(x), model(x), atol=1e-5, rtol=0)

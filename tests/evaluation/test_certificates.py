@@ -63,7 +63,7 @@ def test_norms_are_those_of_each_input_alone(batch: int) -> None:
 
 
 def test_model_is_left_as_it_was_and_gradients_may_be_off() -> None:
-    model, x = ConvNet(side=8), torch.rand(3, 64, dtype=torch.float64)
+    model, x = ConvNet((8, 8)), torch.rand(3, 64, dtype=torch.float64)
     with torch.no_grad():
         assert largest_jacobian_norm(model, x, "vector") > 0
     assert all(parameter.grad is None for parameter in model.parameters())

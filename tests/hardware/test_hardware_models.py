@@ -150,10 +150,8 @@ def test_the_regulariser_counts_every_read():
 @pytest.mark.parametrize(
     ("size", "reason"),
     [
-        ({"features": 255}, "3 reads of 255 features cannot be shared out evenly among 48"),
-        ({"reads": 1}, "1 reads of 256"),
         ({"reads": 0}, "0 reads of 256"),
-        ({"features": 0}, "3 reads of 0"),
+        ({"features": 0}, "reads of 0 features"),
         ({"qubits": 3, "reads": 9}, "measured wires"),
         ({"layers": 0}, "at least 2 qubits and 1 layer"),
     ],

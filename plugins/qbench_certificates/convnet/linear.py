@@ -59,7 +59,7 @@ class Linear:
         perturbations: Perturbations,
         generator: torch.Generator,
     ) -> Radii:
-        """The radii of images x (n, side²) with labels y (n,).
+        """The radii of images x (n, pixels) with labels y (n,).
 
         Raises:
             Unsupported: The model is not such a network.
@@ -84,7 +84,7 @@ def bounds(
 
     Args:
         network: The network.
-        x: Images (n, side²).
+        x: Images (n, pixels).
         asked: The questions.
         region: The perturbations of each question.
         steps: Of the slopes' ascent.

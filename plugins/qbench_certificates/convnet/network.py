@@ -27,18 +27,18 @@ class WindowNetwork:
         kernel: (channels, 1, k, k).
         bias: (channels,).
         weight, offset: Linear layer (classes, windows), (classes,).
-        side: Of the images.
+        image_shape: Rows and columns of the images.
     """
 
     kernel: Tensor
     bias: Tensor
     weight: Tensor
     offset: Tensor
-    side: int
+    image_shape: tuple[int, int]
 
     @classmethod
     def read(cls, model: nn.Module) -> WindowNetwork:
-        """The network of a model with `conv`, `linear` and the images' `side`.
+        """The network of a model with `conv`, `linear` and the images' `image_shape`.
 
         Raises:
             Unsupported: The model is not such a network.
@@ -46,30 +46,32 @@ class WindowNetwork:
         """
         names = ("conv.weight", "conv.bias", "linear.weight", "linear.bias")
         kernel, bias, weight, offset = float64(model, names, STRUCTURE)
-        side = getattr(model, "side", None)
-        if kernel.dim() != 4 or kernel.shape[1] != 1 or not isinstance(side, int):
+        shape = getattr(model, "image_shape", None)
+        square = kernel.dim() == 4 and kernel.shape[1] == 1 and kernel.shape[2] == kernel.shape[3]
+        if not square or not isinstance(shape, tuple) or len(shape) != 2:
             raise Unsupported(
-                f"{type(model).__name__} does not convolve one-channel images of a known side"
+                f"{type(model).__name__} does not convolve one-channel images of a known shape by "
+                "square kernels"
             )
-        network = cls(kernel, bias, weight, offset, side)
-        check_function(model, network.scores, side**2, STRUCTURE)
+        network = cls(kernel, bias, weight, offset, shape)
+        check_function(model, network.scores, network.pixels, STRUCTURE)
         return network
 
+    @property
+    def pixels(self) -> int:
+        """Of an image."""
+        return self.image_shape[0] * self.image_shape[1]
+
     def scores(self, x: Tensor) -> Tensor:
-        """Scores (n, classes) of x (n, side²)."""
-        maps = functional.conv2d(x.view(-1, 1, self.side, self.side), self.kernel, self.bias)
+        """Scores (n, classes) of x (n, pixels)."""
+        maps = functional.conv2d(x.view(-1, 1, *self.image_shape), self.kernel, self.bias)
         pooled = functional.max_pool2d(maps.relu(), POOL).flatten(1)
         return functional.linear(pooled, self.weight, self.offset)
 
     @property
-    def pooled(self) -> int:
-        """Side of a pooled map."""
-        return (self.side - self.kernel.shape[-1] + 1) // POOL
-
-    @property
     def patches(self) -> Tensor:
-        """The pixels that each window of a map sees, (pooled², patch)."""
-        pixels = torch.arange(self.side**2, dtype=torch.float64).view(1, 1, self.side, self.side)
+        """The pixels that each window of a map sees, (positions, patch)."""
+        pixels = torch.arange(self.pixels, dtype=torch.float64).view(1, 1, *self.image_shape)
         width = self.kernel.shape[-1] + POOL - 1
         seen = functional.unfold(pixels, width, stride=POOL)[0].mT.long()
         return seen.contiguous()
@@ -86,15 +88,15 @@ class WindowNetwork:
 
     @property
     def matrix(self) -> Tensor:
-        """All outputs that are pooled, as rows over the image, (windows, 4, side²)."""
+        """All outputs that are pooled, as rows over the image, (windows, 4, pixels)."""
         channels, positions = len(self.kernel), len(self.patches)
-        matrix = torch.zeros(channels, positions, POOL**2, self.side**2, dtype=torch.float64)
+        matrix = torch.zeros(channels, positions, POOL**2, self.pixels, dtype=torch.float64)
         index = self.patches[None, :, None, :].expand(channels, -1, POOL**2, -1)
         source = self.rows[:, None].expand(-1, positions, -1, -1)
         matrix.scatter_(3, index, source)
         return matrix.flatten(0, 1)
 
     def outputs(self, x: Tensor) -> Tensor:
-        """a (n, windows, 4) of x (n, side²)."""
+        """a (n, windows, 4) of x (n, pixels)."""
         a = x[:, self.patches][:, None] @ self.rows.mT[None]
         return (a + self.bias[:, None, None]).flatten(1, 2)

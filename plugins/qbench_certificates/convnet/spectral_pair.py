@@ -69,7 +69,7 @@ class LocalSlope:
         perturbations: Perturbations,
         generator: torch.Generator,
     ) -> Radii:
-        """The radii of images x (n, side²) with labels y (n,); raises as `SpectralPair`."""
+        """The radii of images x (n, pixels) with labels y (n,); raises as `SpectralPair`."""
         network, x = WindowNetwork.read(model), x.double()
         scores, outputs = network.scores(x), network.outputs(x).numpy()
         products = gram(network).numpy()

@@ -26,21 +26,22 @@ class SpectralProduct:
     """
 
     def __call__(self, model: nn.Module, x: Tensor) -> LipschitzBound:
-        """The bound of a model with `conv`, `linear` and the images' `side`.
+        """The bound of a model with `conv`, `linear` and the images' `image_shape`.
 
         Raises:
             Unsupported: The model is not such a network.
             WeightsError: A parameter has a value that is not finite.
         """
         network = WindowNetwork.read(model)
-        convolution = convolution_matrix(network.kernel, network.side)
+        convolution = convolution_matrix(network.kernel, network.image_shape)
         bound = spectral_norm(convolution) * spectral_norm(network.weight)
         return LipschitzBound(lipschitz=outward(bound), scope="vector")
 
 
-def convolution_matrix(kernel: Tensor, side: int) -> Tensor:
-    """A convolution (channels, 1, k, k) unrolled: (channels · (side − k + 1)², side²)."""
-    pixels = torch.eye(side**2, dtype=kernel.dtype).view(-1, 1, side, side)
+def convolution_matrix(kernel: Tensor, image_shape: tuple[int, int]) -> Tensor:
+    """A convolution (channels, 1, k, k) unrolled: (outputs, pixels), outputs channel by channel."""
+    rows, columns = image_shape
+    pixels = torch.eye(rows * columns, dtype=kernel.dtype).view(-1, 1, rows, columns)
     return functional.conv2d(pixels, kernel).flatten(1).mT
 
 

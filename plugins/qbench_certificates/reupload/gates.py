@@ -152,13 +152,13 @@ def read_gates(model: nn.Module) -> ReUploadGates:
             f"{type(model).__name__}: w {tuple(w.shape)} and θ {tuple(theta.shape)} "
             "are not the (layers, qubits, 3) of a circuit"
         )
-    if not isinstance(features, int) or features < 1 or (not split and w.numel() % features):
+    if not isinstance(features, int) or features < 1 or (not split and w.numel() < features):
         raise Unsupported(f"{w.numel()} rotations do not read {features!r} features in turn")
     if split:
         reading: Tensor = copy.deepcopy(model).double().cpu().reading().detach()  # type: ignore[operator]
     else:
-        tiles = torch.eye(features, dtype=torch.float64).repeat(w.numel() // features, 1)
-        reading = w.view(-1, 1) * tiles
+        read = torch.arange(w.numel()) % features
+        reading = w.view(-1, 1) * torch.eye(features, dtype=torch.float64)[read]
     if reading.shape != (theta.numel(), features):
         raise Unsupported(
             f"{type(model).__name__}: a reading {tuple(reading.shape)} does not take "

@@ -25,7 +25,7 @@ def glyphs() -> tuple[Tensor, Tensor]:
 
 def small_model(seed: int, qubits: int) -> Amplitude:
     torch.manual_seed(seed)
-    model = Amplitude(qubits=qubits, layers=2, classes=min(qubits, 3))
+    model = Amplitude(features=2**qubits, layers=2, classes=min(qubits, 3))
     with torch.no_grad():
         model.theta.copy_(3 * torch.randn(model.theta.shape))
     return model

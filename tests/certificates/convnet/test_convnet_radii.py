@@ -33,7 +33,7 @@ seeds = st.integers(0, 2**31)
 def _small(channels: int = 2, side: int = 6, classes: int = 3, size: int = 3) -> ConvNet:
     """A ConvNet of other sizes: 3x3 kernels on 6x6 images have windows that share pixels."""
     model = ConvNet(classes=classes)
-    model.side = side
+    model.image_shape = side, side
     model.conv = nn.Conv2d(1, channels, size)
     model.linear = nn.Linear(channels * ((side - size + 1) // 2) ** 2, classes)
     return model.double()

@@ -32,7 +32,7 @@ class ReshapedKernel:
 
 
 def _blank(side: int) -> ConvNet:
-    model = ConvNet(side=side).double()
+    model = ConvNet((side, side)).double()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.zero_()
@@ -58,7 +58,7 @@ def test_matrix_is_the_convolution_written_out() -> None:
     for channel, row, column in np.ndindex(2, 4, 4):
         window = expected[channel, row, column, row : row + 5, column : column + 5]
         window[:] = kernel[channel, 0].numpy()
-    matrix = convolution_matrix(kernel, 8).numpy()
+    matrix = convolution_matrix(kernel, (8, 8)).numpy()
     np.testing.assert_array_equal(matrix, expected.reshape(32, 64))
     # A convolution that wraps around is diagonal in Fourier space, and has more outputs.
     transform = np.abs(np.fft.fft2(kernel[:, 0].numpy(), (8, 8)))
@@ -81,7 +81,7 @@ def test_overlapping_windows_of_ones_are_steeper_than_the_reshaped_kernel() -> N
 @settings(max_examples=40, deadline=None)
 @given(side=st.integers(6, 9), bias=st.floats(0, 3), seed=st.integers(0, 2**31))
 def test_no_slope_exceeds_the_bound(side, bias, seed, largest_slope, randomise) -> None:
-    model = randomise(ConvNet(side=side), seed, SCALES | {"conv.bias": bias})
+    model = randomise(ConvNet((side, side)), seed, SCALES | {"conv.bias": bias})
     bound = SpectralProduct()(model, NO_IMAGES).lipschitz
     generator = torch.Generator().manual_seed(seed)
     points = sample_points(torch.rand(4, side**2, dtype=torch.float64), generator, 60)

@@ -95,7 +95,7 @@ def test_weights_that_are_not_finite_are_named(name: str, value: float) -> None:
 
 def test_other_models_are_unsupported() -> None:
     with pytest.raises(Unsupported, match="Amplitude has no parameter 'w'") as raised:
-        CircuitBound()(Amplitude(qubits=2, layers=1, classes=2), NO_IMAGES)
+        CircuitBound()(Amplitude(features=4, layers=1, classes=2), NO_IMAGES)
     assert "\n" not in str(raised.value)
     model = _blank(qubits=2, layers=1, classes=2, features=6)
     model.features = 4

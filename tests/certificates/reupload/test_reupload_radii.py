@@ -593,7 +593,7 @@ def test_what_is_not_covered(certifier) -> None:
     with pytest.raises(WeightsError, match="parameter 'w' of ReUpload"):
         run(model)
     with pytest.raises(Unsupported, match="Amplitude has no parameter 'w'"):
-        run(Amplitude(qubits=2, layers=1, classes=2))
+        run(Amplitude(features=4, layers=1, classes=2))
     model = _model(0, 3, 2, 1, 0.1)
     model.features = 4
     with pytest.raises(Unsupported, match="18 rotations do not read 4 features"):
