@@ -19,7 +19,7 @@ from qbench.interfaces import Engine
 from qbench_engines.statevector import StatevectorEngine, quadratic_forms
 
 _SMALL = 0.01  # parameters start as 0.01 · uniform[0, 1)
-_FEWEST = 48  # features that a circuit is made for: with less rotations it learns too little
+_FEWEST_LAYERS = 16  # with 2, which read the four features of iris thrice, a circuit learns little
 _MOST_QUBITS = 16  # that a circuit is given to fit the data: beyond, one training takes days
 
 
@@ -39,8 +39,8 @@ def qubits_for(features: int, classes: int) -> int:
 
 
 def layers_for(features: int, qubits: int) -> int:
-    """As many as have three rotations a feature; of few features, as many as 48 ask for."""
-    return -(-max(features, _FEWEST) // qubits)
+    """As many as have three rotations a feature, and enough to learn from few features."""
+    return max(_FEWEST_LAYERS, -(-features // qubits))
 
 
 class CircuitClassifier(nn.Module):

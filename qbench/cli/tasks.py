@@ -65,7 +65,7 @@ def carry_out(
     known = store.identities() | {record.id for record in (adopted.records if adopted else ())}
     tasks = make_plan(selection, known, lambda line: click.echo(line, err=True))
     if dry_run:
-        print_plan(tasks, store, as_json)
+        print_plan(tasks, store, jobs, as_json)
         sys.exit(0)
     with store.locked():
         if adopted is not None:
@@ -226,8 +226,9 @@ def report(
     sys.exit(2 if violations else 1 if failed else 0)
 
 
-def print_plan(tasks: Sequence[Task], store: RunStore, as_json: bool) -> None:
+def print_plan(tasks: Sequence[Task], store: RunStore, jobs: int, as_json: bool) -> None:
     """What would be done, and what it would cost."""
+    from qbench.evaluation.estimate import Estimator
     from qbench.evaluation.task import TaskContext
 
     done = {
@@ -235,10 +236,12 @@ def print_plan(tasks: Sequence[Task], store: RunStore, as_json: bool) -> None:
         for task in tasks
         if (record := store.find(task.identity.id)) and record.status == "done"
     }
-    rows = []
+    rows, estimator, unknown = [], Estimator(), 0
     for kind, count in Counter(task.identity.kind for task in tasks).items():
         group = [t for t in tasks if t.identity.kind == kind and t.identity.id not in done]
         costs = [task.passes(TaskContext(task)) for task in group]
+        seconds = [estimator.seconds(task) for task in group]
+        unknown += seconds.count(None)
         rows.append(
             {
                 "task": kind,
@@ -247,15 +250,30 @@ def print_plan(tasks: Sequence[Task], store: RunStore, as_json: bool) -> None:
                 "to do": len(group),
                 "images forward": sum(forward for forward, _ in costs),
                 "images differentiated": sum(gradient for _, gradient in costs),
+                "core seconds": round(sum(one or 0.0 for one in seconds)),
             }
         )
+    wall = sum(row["core seconds"] for row in rows) / jobs
     if as_json:
-        click.echo(json.dumps({"out": str(store.root), "plan": rows}, indent=1))
+        about = {"out": str(store.root), "plan": rows, "seconds": round(wall), "untimed": unknown}
+        click.echo(json.dumps(about, indent=1))
         return
     from tabulate import tabulate
 
     click.echo(f"results would go to {store.root}\n")
     click.echo(tabulate(rows, headers="keys", intfmt=","))
+    click.echo(
+        f"\nabout {_duration(wall)} with {jobs} at a time on this machine as it is now: models "
+        "were timed for a moment, certificates guessed"
+    )
+    if unknown:
+        click.echo(f"without {unknown} tasks that could not be timed")
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(seconds, 1):.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _like(task: Task) -> tuple[str, ...]:
