@@ -15,7 +15,7 @@ from qbench.errors import QbenchError
 from qbench.text import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from qbench.evaluation.executors import Executor
     from qbench.evaluation.planner import RunSelection
@@ -65,7 +65,8 @@ def carry_out(
     known = store.identities() | {record.id for record in (adopted.records if adopted else ())}
     tasks = make_plan(selection, known, lambda line: click.echo(line, err=True))
     if dry_run:
-        print_plan(tasks, store, jobs, as_json)
+        done = _there(tasks, store, adopted)
+        print_plan(tasks, done, store.root, jobs, as_json)
         sys.exit(0)
     with store.locked():
         if adopted is not None:
@@ -82,6 +83,17 @@ def carry_out(
                 if part is not phases[-1][1] and not as_json:
                     _preview(store, list(records.values()), selection)
     report(store, list(records.values()), selection, as_json=as_json)
+
+
+def _there(tasks: Sequence[Task], store: RunStore, adopted: Results | None) -> set[str]:
+    """Identities of the tasks that are done already, in the folder or the archive."""
+    archived = adopted.records if adopted is not None else ()
+    done = {record.id for record in archived if record.status == "done"}
+    for task in tasks:
+        record = store.find(task.identity.id)
+        if record is not None and record.status == "done":
+            done.add(record.id)
+    return done
 
 
 def _phases(tasks: Sequence[Task]) -> list[tuple[str, list[Task]]]:
@@ -226,16 +238,21 @@ def report(
     sys.exit(2 if violations else 1 if failed else 0)
 
 
-def print_plan(tasks: Sequence[Task], store: RunStore, jobs: int, as_json: bool) -> None:
-    """What would be done, and what it would cost."""
+def print_plan(
+    tasks: Sequence[Task], done: Collection[str], root: Path, jobs: int, as_json: bool
+) -> None:
+    """What would be done, and what it would cost.
+
+    Args:
+        tasks: The plan.
+        done: Identities of the results that are there.
+        root: Where results would go.
+        jobs: How many processes would compute.
+        as_json: Print JSON.
+    """
     from qbench.evaluation.estimate import Estimator
     from qbench.evaluation.task import TaskContext
 
-    done = {
-        task.identity.id
-        for task in tasks
-        if (record := store.find(task.identity.id)) and record.status == "done"
-    }
     rows, estimator, unknown = [], Estimator(), 0
     for kind, count in Counter(task.identity.kind for task in tasks).items():
         group = [t for t in tasks if t.identity.kind == kind and t.identity.id not in done]
@@ -255,12 +272,12 @@ def print_plan(tasks: Sequence[Task], store: RunStore, jobs: int, as_json: bool)
         )
     wall = sum(row["core seconds"] for row in rows) / jobs
     if as_json:
-        about = {"out": str(store.root), "plan": rows, "seconds": round(wall), "untimed": unknown}
+        about = {"out": str(root), "plan": rows, "seconds": round(wall), "untimed": unknown}
         click.echo(json.dumps(about, indent=1))
         return
     from tabulate import tabulate
 
-    click.echo(f"results would go to {store.root}\n")
+    click.echo(f"results would go to {root}\n")
     click.echo(tabulate(rows, headers="keys", intfmt=","))
     click.echo(
         f"\nabout {_duration(wall)} with {jobs} at a time on this machine as it is now: models "
