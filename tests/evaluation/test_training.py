@@ -1,18 +1,25 @@
 import json
+import time
+from dataclasses import replace
 
 import pytest
 import torch
+from small_runs import run
 from torch import nn
 
 from qbench.api import evaluate, load_dataset, load_model
-from qbench.datasets.base import Dataset, Split
-from qbench.errors import VerificationError, WeightsError
+from qbench.datasets.base import Dataset, Split, load_data
+from qbench.errors import PluginError, VerificationError, WeightsError
 from qbench.evaluation.executors import InProcess
-from qbench.evaluation.training import train
+from qbench.evaluation.planner import RunSelection
+from qbench.evaluation.provenance import card_of
+from qbench.evaluation.training import train, train_provided
 from qbench.evaluation.zoo_training import TrainingJob, train_one, train_zoo
-from qbench.registry import load_registry
+from qbench.records.record import Card
+from qbench.records.store import RunStore
+from qbench.registry import PluginFile, Provided, load_registry
 from qbench.specs import Recipe
-from qbench.weights.files import Provenance, load_into, pack, unpack
+from qbench.weights.files import Provenance, TrainingState, load_into, pack, unpack
 from qbench.weights.zoo import Zoo
 from qbench_classical.models import ConvNet
 
@@ -197,3 +204,254 @@ def test_a_shipped_entry_is_what_its_recipe_gives():
     # Another processor may sum in another order; the course of the training is the same.
     assert again.loss == pytest.approx(state.loss, rel=1e-2)
     assert again.test_accuracy[-1] == pytest.approx(state.test_accuracy[-1], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "reference"),
+    [
+        (Recipe(optimizer="sgd", momentum=0.9, weight_decay=0.01), torch.optim.SGD),
+        (Recipe(optimizer="sgd"), torch.optim.SGD),
+        (Recipe(optimizer="adamw", weight_decay=0.1), torch.optim.AdamW),
+        (Recipe(optimizer="rmsprop", momentum=0.5), torch.optim.RMSprop),
+        (Recipe(weight_decay=0.1), torch.optim.Adam),
+    ],
+    ids=["sgd with momentum", "sgd", "adamw", "rmsprop", "adam"],
+)
+def test_optimisers_are_those_of_torch(glyphs, recipe, reference):
+    recipe = replace(recipe, epochs=2, learning_rate=0.01)
+    _, state = train(lambda: nn.Linear(256, 4), glyphs, recipe, 0)
+    torch.manual_seed(0)
+    model = nn.Linear(256, 4)
+    settings = {"weight_decay": recipe.weight_decay}
+    if recipe.optimizer in ("sgd", "rmsprop"):
+        settings["momentum"] = recipe.momentum
+    optimizer = reference(model.parameters(), lr=0.01, **settings)
+    for epoch in range(2):
+        order = torch.randperm(200, generator=torch.Generator().manual_seed(epoch))
+        for batch in order.split(50):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(glyphs.train.x[batch]), glyphs.train.y[batch])
+            loss.backward()
+            optimizer.step()
+    assert equal(state.weights, model.state_dict())
+
+
+@pytest.mark.parametrize(
+    "recipe", [Recipe(epochs=3, optimizer="sgd", momentum=0.9), Recipe(epochs=3, optimizer="sgd")]
+)
+def test_interrupted_training_goes_on_with_any_optimiser(glyphs, recipe):
+    kept = []
+    train(ConvNet, glyphs, recipe, 0, after_epoch=kept.append)
+    state, about = unpack(pack(kept[0], replace(PROVENANCE, recipe=recipe), resumable=True), "x")
+    assert about.recipe == recipe
+    _, resumed = train(ConvNet, glyphs, recipe, 0, state=state)
+    assert equal(resumed.weights, kept[-1].weights)
+
+
+def test_what_adam_has_by_default_is_not_written_down():
+    assert b"optimizer" not in pack(TrainingState(), PROVENANCE)
+    assert "optimizer" not in card(Recipe()).model_dump(mode="json")["recipe"]
+    other = Recipe(optimizer="sgd", momentum=0.5)
+    assert card(other).model_dump(mode="json")["recipe"]["momentum"] == 0.5
+    assert Card.model_validate(card(other).model_dump(mode="json")) == card(other)
+
+
+def card(recipe):
+    spec = replace(load_registry().get("model", "convnet").spec, recipe=recipe)
+    return card_of(Provided(spec, "p", "1"), 3)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"optimizer": "lbfgs"}, "optimizer is 'lbfgs': give one of adam, adamw, sgd, rmsprop"),
+        ({"momentum": 0.9}, "adam takes no momentum"),
+        ({"epochs": -1}, "epochs is -1: give a whole number of at least 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+    ],
+)
+def test_recipes_that_make_no_sense(fields, reason):
+    with pytest.raises(ValueError, match=reason):
+        Recipe(**fields)
+
+
+class NoParameters(nn.Module):
+    """The mean of four groups of pixels."""
+
+    def forward(self, x):
+        return x.view(-1, 4, 64).mean(2)
+
+
+@pytest.mark.parametrize(
+    ("build", "recipe"),
+    [
+        (ConvNet, Recipe(epochs=0)),
+        (NoParameters, Recipe(epochs=3)),
+        (NoParameters, Recipe(epochs=0)),
+    ],
+)
+def test_what_is_not_trained_stays_as_it_is_made(glyphs, build, recipe):
+    model, state = train(build, glyphs, recipe, 5)
+    torch.manual_seed(5)
+    assert equal(state.weights, build().state_dict())
+    assert (state.epoch, state.loss, state.test_accuracy) == (0, [], [])
+    again, _ = unpack(pack(state, PROVENANCE), "x")
+    assert equal(again.weights, model.state_dict())
+
+
+OWN = """
+import time
+import torch
+from qbench.hookspecs import hookimpl
+from qbench.specs import ModelSpec, Recipe
+
+def spec(name, **about):
+    return ModelSpec(name=name, description="", factory=f"{__name__}:Linear", family="classical",
+                     structure="s", **about)
+
+@hookimpl
+def qbench_models():
+    for name in ("means", "random", "returns", "breaks", "widens", "nan", "spoils"):
+        yield spec(name, train=f"{__name__}:{name}")
+    yield spec("nowhere", train=f"{__name__}:not_there")
+    yield spec("as-made", recipe=Recipe(epochs=0))
+    yield ModelSpec(name="no-parameters", description="", factory=f"{__name__}:NoParameters",
+                    family="classical", structure="s")
+    yield ModelSpec(name="hangs", description="", factory=f"{__name__}:Hangs", family="classical",
+                    structure="s")
+
+class Linear(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(256, 4)
+
+class NoParameters(torch.nn.Module):
+    def forward(self, x):
+        return x.view(-1, 4, 64).mean(2)
+
+class Hangs(Linear):
+    def forward(self, x):
+        time.sleep(1000)
+
+def means(model, dataset, seed):
+    x, y = dataset.train.x, dataset.train.y
+    means = torch.stack([x[y == k].mean(0) for k in range(4)])
+    with torch.no_grad():
+        model.weight.copy_(means)
+        model.bias.copy_(-means.square().sum(1) / 2)
+
+def random(model, dataset, seed):
+    with torch.no_grad():
+        model.weight.add_(torch.randn(4, 256) + seed)
+
+def returns(model, dataset, seed):
+    return model
+
+def breaks(model, dataset, seed):
+    raise KeyError("lr")
+
+def widens(model, dataset, seed):
+    model.more = torch.nn.Linear(2, 2)
+
+def nan(model, dataset, seed):
+    with torch.no_grad():
+        model.bias.fill_(torch.nan)
+
+def spoils(model, dataset, seed):
+    dataset.train.x.zero_()
+"""
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    path = tmp_path_factory.mktemp("own") / "own_training.py"
+    path.write_text(OWN)
+    return PluginFile.read(path)
+
+
+def trained(own, name, seed=0):
+    provided = load_registry((own,)).get("model", name)
+    return train_provided(provided, load_data("glyphs"), seed)
+
+
+def test_a_model_is_trained_by_its_own_function(own):
+    _, state = trained(own, "means")
+    glyphs = load_data("glyphs")
+    expected = torch.stack([glyphs.train.x[glyphs.train.y == k].mean(0) for k in range(4)])
+    torch.testing.assert_close(state.weights["weight"], expected)
+
+
+def test_a_training_of_ones_own_is_seeded(own):
+    torch.manual_seed(1)
+    _, first = trained(own, "random", 3)
+    _, again = trained(own, "random", 3)
+    _, other = trained(own, "random", 4)
+    assert equal(first.weights, again.weights)
+    difference = (other.weights["weight"] - first.weights["weight"]).mean().item()
+    assert difference == pytest.approx(1, abs=0.2)  # the seed it was handed, and other draws
+    torch.manual_seed(3)
+    start = nn.Linear(256, 4).weight.detach()
+    added = first.weights["weight"] - start - 3
+    assert added.std().item() == pytest.approx(1, abs=0.1)  # from the model as its seed makes it
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "reason"),
+    [
+        ("returns", PluginError, "returned a Linear: it must train the model in place"),
+        ("breaks", PluginError, "which trains 'breaks', failed: KeyError: 'lr'"),
+        ("nowhere", PluginError, "failed: AttributeError: .*not_there"),
+        ("widens", VerificationError, "changed which parameters there are: 'more.bias'"),
+        ("nan", VerificationError, "left 'bias' with values that are not finite"),
+    ],
+)
+def test_own_trainings_that_go_wrong(own, name, error, reason):
+    with pytest.raises(error, match=reason):
+        trained(own, name)
+
+
+def test_a_training_of_ones_own_cannot_change_the_data(own):
+    before = load_data("glyphs").train.x.clone()
+    trained(own, "spoils")
+    assert torch.equal(load_data("glyphs").train.x, before)
+
+
+def test_weights_and_a_training_of_ones_own_exclude_each_other():
+    about = load_registry().get("model", "convnet").spec
+    with pytest.raises(ValueError, match="give weights or train, not both"):
+        replace(about, weights="a", train="b:c")
+
+
+def small_run(own, folder, *models, limit_s=600.0):
+    selection = RunSelection(
+        models=models, certifiers=(), seeds=(0,), eps=(0.1,), limit=6, time_limit_s=limit_s,
+        plugins=(own,),
+    )  # fmt: skip
+    _, records = run(selection, folder)
+    return {(r.task.model.name, r.task.kind): (r.status, r.reason) for r in records}
+
+
+def test_models_that_no_recipe_trains_in_a_run(own, tmp_path):
+    status = small_run(own, tmp_path, "means", "as-made", "no-parameters")
+    assert {one for one, _ in status.values()} == {"done"}
+    cards = RunStore(tmp_path).results().cards
+    assert cards["means"].tuning == "trained by its own own_training:means"
+    assert cards["means"].recipe.epochs == cards["as-made"].recipe.epochs == 0
+    assert cards["no-parameters"].parameters == 0
+
+
+def test_a_pass_that_never_ends_is_stopped_in_training(own, tmp_path):
+    started = time.perf_counter()
+    status = small_run(own, tmp_path, "hangs", limit_s=2.0)
+    reason = "TimeoutExceededError: took longer than its time limit (--time-limit)"
+    assert status.pop(("hangs", "training")) == ("failed", reason)
+    assert {one for one, _ in status.values()} == {"skipped"}
+    assert time.perf_counter() - started < 60
+
+
+def test_qbench_train_has_a_time_limit(own, qbench_cli):
+    asked = ("train", "--plugin", own.path, "--models", "hangs", "--seeds", "0", "--jobs", "1")
+    result = qbench_cli(*asked, "--time-limit", "1")
+    assert result.returncode == 2
+    assert "hangs seed 0: took longer than its time limit (--time-limit)" in result.stderr
