@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 import pytest
+from small_runs import run
 
 from qbench import hookspecs
 from qbench.cli import cli
 from qbench.datasets.base import load_data
+from qbench.evaluation.planner import RunSelection
 from qbench.registry import PluginFile, load_registry
 
 ROOT = Path(__file__).parents[1]
@@ -83,9 +85,27 @@ def test_the_page_on_adapters_runs(capsys):
     assert "takes (1, 16, 16) as batch in float32, gives logits of 4 classes" in printed
 
 
-def test_the_documented_plugin_runs(tmp_path):
+def plugins_shown() -> list[str]:
     page = (ROOT / "docs" / "plugins.md").read_text()
-    (code,) = re.findall(r"```python\n(import torch\n.*?)```", page, re.S)
+    return re.findall(r"```python\n(.*?)```", page, re.S)
+
+
+def test_the_documented_training_of_ones_own_runs(tmp_path):
+    (code,) = [code for code in plugins_shown() if "my-lbfgs" in code]
+    path = tmp_path / "my_linear.py"
+    path.write_text(code)
+    selection = RunSelection(
+        models=("my-lbfgs",), certifiers=(), seeds=(0,), eps=(0.1,), limit=20,
+        plugins=(PluginFile.read(path),),
+    )  # fmt: skip
+    _, records = run(selection, tmp_path / "run")
+    assert {record.status for record in records} == {"done"}
+    (attack,) = [record for record in records if record.task.kind == "attack"]
+    assert attack.metrics.clean_accuracy > 0.9
+
+
+def test_the_documented_plugin_runs(tmp_path):
+    (code,) = [code for code in plugins_shown() if "my-mlp" in code]
     path = tmp_path / "my_model.py"
     path.write_text(code)
     try:
