@@ -32,8 +32,10 @@ def check_spec(spec: object, spec_type: type[Spec]) -> Spec:
             f"{what} is no name: use lower-case letters, digits, '-' and '.', at most "
             f"{LONGEST_NAME} of them"
         )
-    if not _TARGET.fullmatch(spec.factory):
-        raise PluginError(f'{what}: factory is {spec.factory!r}: give "module:callable"')
+    for field in ("factory", "train"):
+        target = getattr(spec, field, None)
+        if target is not None and not _TARGET.fullmatch(target):
+            raise PluginError(f'{what}: {field} is {target!r}: give "module:callable"')
     if spec.revision < 1:
         raise PluginError(f"{what}: revision is {spec.revision}: give 1 or more")
     return spec
@@ -66,7 +68,8 @@ def _fits(value: object, hint: Any) -> bool:
         return len(value) == len(parts) and all(map(_fits, value, parts))
     if origin is Mapping:
         return isinstance(value, Mapping) and all(
-            isinstance(key, str) and _is_plain(part) for key, part in value.items()
+            _fits(key, parts[0]) and (_is_plain(part) if parts[1] is Any else _fits(part, parts[1]))
+            for key, part in value.items()
         )
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool)
@@ -95,6 +98,8 @@ def _allowed(name: str, hint: Any) -> str:
         return " or ".join("None" if p is type(None) else _allowed(name, p) for p in parts)
     if origin is tuple:
         return f"a tuple of {_allowed(name, parts[0])}, such as {_example(parts[0])}"
+    if origin is Mapping and parts[0] is int:
+        return "a mapping from whole numbers to text, such as {0: 'a'}"
     if origin is Mapping:
         return "a mapping from names of parameters to numbers, text, True, False, None or lists"
     return _WORDS.get(hint, f"a {getattr(hint, '__name__', hint)}")

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qbench.hookspecs import hookimpl
-from qbench.specs import ModelSpec, Recipe
+from qbench.specs import Fact, ModelSpec, Recipe
 
 _PAPER = "arXiv:2404.16154"
 _PUBLISHED = "as published"
 
 
 _FACTORIES = {"convnet": "ConvNet", "fourier": "Fourier"}
-_FITS = {"convnet": ("image_shape", "classes"), "fourier": ("features", "classes")}
+_FITS: dict[str, tuple[Fact, ...]] = {
+    "convnet": ("image_shape", "classes"),
+    "fourier": ("features", "classes"),
+}
 _STRUCTURES = {"convnet": "convnet", "fourier": "sine-network"}
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from qbench.hookspecs import hookimpl
-from qbench.specs import ModelSpec, Recipe
+from qbench.specs import Fact, ModelSpec, Recipe
 
 _PAPER = "arXiv:2404.16154"
 _ENGINE = "statevector"
-_FITS = ("features", "classes")
+_FITS: tuple[Fact, ...] = ("features", "classes")
 _PUBLISHED = "as published"
 _ATTACKED = "not tuned: the published recipe of {} on images attacked at the ranking budget"
 

@@ -129,7 +129,7 @@ def _run(
     )
     done: dict[str, Result] = {}
     records: list[Record] = []
-    weights: Mapping[str, Tensor] | None = None
+    trained: Mapping[str, Tensor] | None = None
     for task in make_plan(selection):
         if task.identity.kind in ("training", "checks", "fresh"):
             if sys.stderr.isatty():
@@ -137,11 +137,11 @@ def _run(
             result = run_task(task, {need: done[need] for need in task.needs})
             done[task.identity.id] = result
             records.append(result.record)
-            if weights is None and result.artifact is not None:
-                weights = unpack(result.artifact, "the trained weights")[0].weights
+            if trained is None and result.artifact is not None:
+                trained = unpack(result.artifact, "the trained weights")[0].weights
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
-    return records, weights
+    return records, trained
 
 
 def _unflagged(target: Target, records: list[Record]) -> bool:

@@ -8,12 +8,12 @@ import pytest
 import torch
 from small_runs import run
 
+from qbench.api import load_model
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.registry import PluginFile, load_registry
-from qbench.specs import ModelSpec
 from qbench.weights.files import unpack
 from qbench.weights.zoo import Zoo
 
@@ -156,17 +156,6 @@ def test_a_model_of_one_size_is_left_alone(plugin):
 
 
 @pytest.mark.parametrize(
-    "fits_data", [True, ("features", "rows"), ["features"]], ids=["bool", "unknown", "list"]
-)
-def test_what_a_factory_takes_is_checked(fits_data):
-    with pytest.raises(ValueError, match="give a tuple of features, classes, image_shape"):
-        ModelSpec(
-            name="m", description="", factory="m:m", family="classical", structure="",
-            fits_data=fits_data,
-        )  # fmt: skip
-
-
-@pytest.mark.parametrize(
     ("name", "reason"),
     [
         ("convnet", r"^convnet does not fit small: it convolves images .* not 1x6$"),
@@ -218,3 +207,13 @@ def test_a_dry_run_says_what_does_not_fit_and_how_long_the_rest_takes(qbench_cli
     assert about["untimed"] == 0
     assert about["seconds"] == pytest.approx(sum(r["core seconds"] for r in about["plan"]), abs=1)
     assert "with 2 at a time" in qbench_cli(*asked, "--models", "fourier", "--jobs", "2").stdout
+
+
+def test_a_model_of_another_size_is_loaded_as_it_was_trained(qbench_cli, plugin, tmp_path):
+    asked = ("train", "--plugin", plugin.path, "--dataset", "small", "--models", "fourier")
+    result = qbench_cli(*asked, "--seeds", "0", "--jobs", "1", "--out", "zoo")
+    assert result.returncode == 0, result.stderr
+    made = load_model("fourier", seed=0, zoo=tmp_path / "zoo", plugins=(plugin,))
+    dataset = load_data("small", (plugin,))
+    assert made(dataset.test.x).shape == (30, 3)
+    assert (made(dataset.test.x).argmax(1) == dataset.test.y).double().mean() > 0.9
