@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qbench.errors import UsageError
-from qbench.registry import Scalar
+from qbench.provided import Scalar
 
 DATA_LABEL = r"^[A-Za-z0-9][A-Za-z0-9._:=+-]*$"  # of a data set, in records and names of folders
 

@@ -14,7 +14,8 @@ from qbench import hookspecs
 from qbench.cli import cli
 from qbench.datasets.base import load_data
 from qbench.evaluation.planner import RunSelection
-from qbench.registry import PluginFile, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.registry import load_registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "leaderboard/README.md"]

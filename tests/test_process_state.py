@@ -7,8 +7,9 @@ import torch
 
 import qbench.geometry
 from qbench.evaluation.crafting import CountedModel
+from qbench.plugin_files import PluginFile
 from qbench.process_state import ProcessState
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import load_registry
 from qbench.report.flags import flags
 
 

@@ -24,7 +24,7 @@ from qbench.cli.tasks import typed
 from qbench_hardware.tables import print_estimate, summary, table
 
 if TYPE_CHECKING:
-    from qbench.registry import PluginFile
+    from qbench.plugin_files import PluginFile
     from qbench_hardware.run import HardwareRun
 
 folder_argument = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))

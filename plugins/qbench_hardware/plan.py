@@ -17,9 +17,10 @@ from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.training import TrainingTask
 from qbench.files import read_file, write_atomically
+from qbench.plugin_files import PluginFile
 from qbench.records.schema import Count, Positive, Seed, Sha256, Strict, Text, canonical_sha256
 from qbench.records.store import first_error
-from qbench.registry import PluginFile, Registry, load_registry
+from qbench.registry import Registry, load_registry
 from qbench_hardware.interface import JobEngine
 
 FILE = Path("hardware", "run.json")

@@ -22,13 +22,13 @@ from qbench.evaluation.executors import InProcess
 from qbench.evaluation.scheduler import Scheduler
 from qbench.evaluation.task import Task, TaskContext
 from qbench.files import own_folder, read_file, write_atomically
+from qbench.plugin_files import PluginFile
 from qbench.records import identity as ids
 from qbench.records.columns import from_npz
 from qbench.records.record import AccuracyMetrics, Record
 from qbench.records.results import Result
 from qbench.records.schema import Sha256, Strict, canonical_sha256
 from qbench.records.store import RunStore, first_error
-from qbench.registry import PluginFile
 from qbench_hardware.circuits import Batch, circuits_of
 from qbench_hardware.interface import Job, Program
 from qbench_hardware.ledger import Ledger

@@ -14,8 +14,9 @@ import numpy as np
 from qbench.attack_strings import attack_label, parse_attack
 from qbench.errors import Unsupported, UsageError
 from qbench.interfaces import Attack
+from qbench.plugin_files import PluginFile
 from qbench.protocols import DEFAULT, load_protocol
-from qbench.registry import PluginFile, Registry
+from qbench.registry import Registry
 from qbench.specs import Norm
 
 _NORMS: Mapping[Norm, tuple[str, ...]] = {

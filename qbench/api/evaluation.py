@@ -24,7 +24,8 @@ from qbench.evaluation import scoring
 from qbench.evaluation.crafting import Crafted, craft
 from qbench.evaluation.task import STOCHASTIC, varies
 from qbench.interfaces import Attack, Engine
-from qbench.registry import PluginFile, Registry, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.registry import Registry, load_registry
 from qbench.specs import Norm, ThreatModel
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from qbench.api.arguments import read_plugins
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
 from qbench.errors import WeightsError
+from qbench.plugin_files import PluginFile
 from qbench.records.archive import open_results
 from qbench.records.results import Results
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import load_registry
 from qbench.weights.files import load_into, unpack
 from qbench.weights.zoo import Zoo, file_name
 

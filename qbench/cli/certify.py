@@ -28,7 +28,7 @@ from qbench.cli.options import (
 from qbench.cli.tasks import carry_out
 
 if TYPE_CHECKING:
-    from qbench.registry import PluginFile
+    from qbench.plugin_files import PluginFile
     from qbench.specs import Norm
     from qbench.weights.given import WeightsFile
 

@@ -13,8 +13,8 @@ from qbench.text import one_line
 
 if TYPE_CHECKING:
     from qbench.evaluation.challenge import Judged
+    from qbench.plugin_files import PluginFile
     from qbench.records.results import Results
-    from qbench.registry import PluginFile
 
 
 @click.command()

@@ -21,9 +21,9 @@ from qbench.text import one_line, wrapped
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from qbench.plugin_files import PluginFile
     from qbench.records.record import Record
     from qbench.records.results import Result
-    from qbench.registry import PluginFile
     from qbench.testing import Target
     from qbench.weights.given import WeightsFile
 

@@ -11,9 +11,9 @@ from qbench.cli.options import plugin_option
 from qbench.text import one_line
 
 if TYPE_CHECKING:
+    from qbench.plugin_files import PluginFile
     from qbench.protocols import Protocol
     from qbench.records.results import Results
-    from qbench.registry import PluginFile
 
 _results = click.Path(file_okay=False, path_type=Path)
 archive_option = click.option(

@@ -13,7 +13,8 @@ from qbench.cli.options import json_option, plugin_option
 from qbench.text import one_line, wrapped
 
 if TYPE_CHECKING:
-    from qbench.registry import Plugin, PluginFile, Registry
+    from qbench.plugin_files import PluginFile
+    from qbench.registry import Plugin, Registry
 
 WIDTH = 80  # characters of a line
 MOST_NUMBER = 10  # characters of a last column that holds no sentences

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from qbench.registry import PluginFile
+    from qbench.plugin_files import PluginFile
     from qbench.weights.given import WeightsFile
 
 
@@ -50,7 +50,7 @@ def default_jobs() -> int:
 
 
 def _plugin_files(paths: tuple[Path, ...]) -> tuple[PluginFile, ...]:
-    from qbench.registry import PluginFile
+    from qbench.plugin_files import PluginFile
 
     return tuple(PluginFile.read(path) for path in paths)
 

@@ -10,7 +10,7 @@ import click
 from qbench.cli.options import plugin_option
 
 if TYPE_CHECKING:
-    from qbench.registry import PluginFile
+    from qbench.plugin_files import PluginFile
 
 
 @click.command()

@@ -17,7 +17,7 @@ from qbench.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from qbench.registry import PluginFile
+    from qbench.plugin_files import PluginFile
     from qbench.weights.given import WeightsFile
 
 

@@ -12,7 +12,7 @@ from qbench.cli.options import plugin_option
 from qbench.text import one_line
 
 if TYPE_CHECKING:
-    from qbench.registry import PluginFile
+    from qbench.plugin_files import PluginFile
 
 
 @click.command()

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset as TorchDataset
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.splits import MOST_CLASSES
 from qbench.errors import DataError, UsageError
-from qbench.registry import PluginFile
+from qbench.plugin_files import PluginFile
 
 Box = tuple[float, float] | None
 

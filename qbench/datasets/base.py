@@ -16,7 +16,9 @@ from qbench.datasets import reading
 from qbench.datasets.building import Built, Declared, FeatureRange, Form, Given, about, build, given
 from qbench.datasets.splits import Split, check_images
 from qbench.errors import DataError
-from qbench.registry import PluginFile, Provided, Scalar, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.provided import Provided, Scalar
+from qbench.registry import load_registry
 from qbench.specs import DatasetSpec
 
 if TYPE_CHECKING:

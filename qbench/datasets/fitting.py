@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from qbench.datasets.base import Dataset
-from qbench.registry import Provided
+from qbench.provided import Provided
 from qbench.specs import ModelSpec
 
 STEPS = 20  # of the optimiser, at least, in an epoch: as many as 1000 images in batches of 50 make

@@ -24,7 +24,7 @@ from qbench.errors import VerificationError
 from qbench.evaluation.crafting import checked_scores, frozen
 from qbench.evaluation.isolation import begin
 from qbench.evaluation.scoring import predict_parts
-from qbench.registry import PluginFile, import_file
+from qbench.plugin_files import PluginFile, import_file
 from qbench.specs import ModelSpec
 from qbench.text import one_line
 from qbench.weights.files import load_into, unpack

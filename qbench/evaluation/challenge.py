@@ -27,6 +27,7 @@ from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.provenance import environment_of
 from qbench.evaluation.sent import Sent, check
 from qbench.evaluation.task import TIME_LIMIT_S
+from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
 from qbench.records import soundness
 from qbench.records.columns import Columns, conform, fingerprint
@@ -35,7 +36,7 @@ from qbench.records.record import Cost, Environment, RadiiMetrics, Record
 from qbench.records.results import Results
 from qbench.records.store import environment_name
 from qbench.records.worst import broken, broken_alone, ranking_eps
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import load_registry
 from qbench.weights.files import fingerprint as weights_fingerprint
 from qbench.weights.files import unpack
 from qbench.weights.zoo import Zoo, file_name

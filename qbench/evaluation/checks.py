@@ -26,9 +26,9 @@ from qbench.evaluation.crafting import checked_scores, craft, frozen
 from qbench.evaluation.scoring import margins, score
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext, device_of
 from qbench.process_state import ProcessState
+from qbench.provided import Scalar
 from qbench.records.identity import ChecksId
 from qbench.records.record import ChecksMetrics
-from qbench.registry import Scalar
 from qbench.specs import ThreatModel
 from qbench.weights.files import fingerprint
 

@@ -12,7 +12,9 @@ from qbench.datasets.fitting import fitted
 from qbench.errors import PluginError, Unsupported, UsageError
 from qbench.evaluation.isolation import TimeoutExceededError, isolated, time_limit
 from qbench.evaluation.scoring import predict
-from qbench.registry import PluginFile, Provided, Registry
+from qbench.plugin_files import PluginFile
+from qbench.provided import Provided
+from qbench.registry import Registry
 from qbench.specs import ModelSpec
 from qbench.text import one_line
 from qbench.weights.given import GivenWeights, WeightsFile, files_of, read_given

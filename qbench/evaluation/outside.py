@@ -29,7 +29,8 @@ from torch import Tensor
 
 from qbench.errors import VerificationError
 from qbench.evaluation.answering import receive, send, serve
-from qbench.registry import PluginFile, Provided
+from qbench.plugin_files import PluginFile
+from qbench.provided import Provided
 from qbench.specs import ModelSpec
 from qbench.text import one_line
 

@@ -25,11 +25,13 @@ from qbench.evaluation.radii import BUDGETS, RadiiTask
 from qbench.evaluation.task import TIME_LIMIT_S, Task
 from qbench.evaluation.training import TrainingTask
 from qbench.evaluation.transfer import TransferTask
+from qbench.plugin_files import PluginFile
 from qbench.protocols import DEFAULT, Protocol, load_protocol
+from qbench.provided import Provided, Scalar
 from qbench.records import columns
 from qbench.records import identity as ids
 from qbench.records.worst import ranking_eps
-from qbench.registry import PluginFile, Provided, Registry, Scalar, load_registry
+from qbench.registry import Registry, load_registry
 from qbench.specs import AttackSpec, CertifierSpec, ModelSpec, Norm
 from qbench.weights.files import fingerprint, unpack
 from qbench.weights.given import WeightsFile

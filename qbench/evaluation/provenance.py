@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 from torch import nn
 
+from qbench.provided import Provided
 from qbench.records import identity
 from qbench.records.record import Card, Recipe
-from qbench.registry import Provided, Registry
+from qbench.registry import Registry
 from qbench.specs import ModelSpec
 from qbench.text import one_line
 from qbench.weights.files import fingerprint

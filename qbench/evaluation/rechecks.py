@@ -11,9 +11,9 @@ from qbench.evaluation import checks, fresh
 from qbench.evaluation.isolation import isolated
 from qbench.evaluation.outside import SavedModel
 from qbench.protocols import Protocol
+from qbench.provided import Provided
 from qbench.records.columns import fingerprint
 from qbench.records.record import ChecksMetrics, FreshMetrics, Record
-from qbench.registry import Provided
 from qbench.specs import ModelSpec
 from qbench.weights.files import load_into, unpack
 

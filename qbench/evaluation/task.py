@@ -24,7 +24,9 @@ from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.provenance import by_itself, environment_of, on_own_engine
 from qbench.evaluation.scoring import Scored
 from qbench.interfaces import Engine
+from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
+from qbench.provided import Provided
 from qbench.records import identity
 from qbench.records.columns import Columns, conform, fingerprint
 from qbench.records.record import (
@@ -40,7 +42,7 @@ from qbench.records.record import (
 from qbench.records.results import Result
 from qbench.records.schema import LONGEST
 from qbench.records.store import environment_name
-from qbench.registry import PluginFile, Provided, Registry, load_registry
+from qbench.registry import Registry, load_registry
 from qbench.specs import ModelSpec, ThreatModel
 from qbench.text import one_line
 from qbench.weights.files import load_into, unpack

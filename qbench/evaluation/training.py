@@ -18,9 +18,9 @@ from qbench.evaluation.provenance import card_of, parameters_of
 from qbench.evaluation.scoring import predict
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext
 from qbench.geometry import ascent_direction, project, random_start
+from qbench.provided import Provided
 from qbench.records.identity import TrainingId
 from qbench.records.record import TrainingMetrics
-from qbench.registry import Provided
 from qbench.specs import ModelSpec, Optimizer, Recipe, ThreatModel, imported
 from qbench.weights.files import Provenance, TrainingState, fingerprint, load_into, pack, unpack
 from qbench.weights.given import GivenWeights

@@ -30,7 +30,9 @@ from qbench.evaluation.rechecks import recheck, unchecked
 from qbench.evaluation.scoring import margins
 from qbench.evaluation.task import TIME_LIMIT_S
 from qbench.geometry import distance
+from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
+from qbench.provided import Provided
 from qbench.records import soundness
 from qbench.records.archive import Archive, boards
 from qbench.records.columns import Columns
@@ -44,7 +46,7 @@ from qbench.records.record import (
 from qbench.records.results import Results, attack_norm
 from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images, ranking_eps
-from qbench.registry import PluginFile, Provided, Registry, load_registry
+from qbench.registry import Registry, load_registry
 from qbench.specs import ModelSpec
 from qbench.weights.files import fingerprint, unpack
 from qbench.weights.zoo import Zoo, file_name

@@ -15,7 +15,9 @@ from qbench.evaluation.executors import Executor
 from qbench.evaluation.isolation import TimeoutExceededError, isolated, time_limit
 from qbench.evaluation.training import train_provided
 from qbench.files import write_atomically
-from qbench.registry import PluginFile, Provided, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.provided import Provided
+from qbench.registry import load_registry
 from qbench.specs import ModelSpec
 from qbench.weights.files import Provenance, TrainingState, pack, unpack
 from qbench.weights.given import GivenWeights

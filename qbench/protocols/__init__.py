@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from qbench.errors import ProtocolError, UsageError
 from qbench.hookspecs import hookimpl
-from qbench.registry import PluginFile, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.registry import load_registry
 from qbench.specs import Norm, ProtocolSpec, ThreatModel
 
 if TYPE_CHECKING:

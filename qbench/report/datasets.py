@@ -8,8 +8,8 @@ from pathlib import Path
 from qbench.datasets.base import Dataset, find_data, load_data
 from qbench.errors import QbenchError
 from qbench.files import write_atomically
+from qbench.plugin_files import PluginFile
 from qbench.records.results import Results
-from qbench.registry import PluginFile
 
 
 def known_dataset(results: Results, plugins: Sequence[PluginFile] = ()) -> Dataset | None:

@@ -15,7 +15,8 @@ from qbench.evaluation import checks as measured
 from qbench.evaluation.crafting import checked_scores
 from qbench.evaluation.scoring import predict
 from qbench.protocols import DEFAULT, load_protocol
-from qbench.registry import Provided, load_registry
+from qbench.provided import Provided
+from qbench.registry import load_registry
 from qbench.specs import ModelSpec
 from qbench.testing.check import Check, require
 from qbench.testing.target import Target

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import PluginError, QbenchError, UnknownNameError, UsageError
-from qbench.registry import SPEC_TYPES, Kind, PluginFile, Registry, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.registry import SPEC_TYPES, Kind, Registry, load_registry
 
 # What may follow a name after a colon: an attack's parameters, an engine's device, a data set's.
 _WITH_PARAMETERS: tuple[Kind, ...] = ("attack", "engine", "dataset")

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from qbench.errors import StoreError, UsageError, WeightsError
 from qbench.files import read_file
-from qbench.registry import PluginFile, Provided
+from qbench.plugin_files import PluginFile
+from qbench.provided import Provided
 from qbench.specs import ModelSpec
 from qbench.text import one_line
 from qbench.weights.files import (

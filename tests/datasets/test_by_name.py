@@ -8,8 +8,8 @@ import qbench
 from qbench.datasets import glyphs
 from qbench.datasets.base import load_data
 from qbench.errors import DataError, PluginError, UnknownNameError, UsageError
+from qbench.plugin_files import PluginFile
 from qbench.records.identity import Data
-from qbench.registry import PluginFile
 
 GLYPHS = "e5e2179367ad284af30e13c7a8551ccdb0ec47dc433f67758df179962c3a0b8d"  # in records
 

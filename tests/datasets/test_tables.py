@@ -9,9 +9,9 @@ from small_runs import run
 
 from qbench.datasets.base import load_data
 from qbench.evaluation.planner import RunSelection
+from qbench.plugin_files import PluginFile
 from qbench.protocols import load_protocol
 from qbench.records.store import RunStore
-from qbench.registry import PluginFile
 from qbench.report.collect import collect
 from qbench.report.examples import choose
 from qbench.report.figures.examples import examples

@@ -10,8 +10,9 @@ from small_runs import run
 
 from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.task import run_task
+from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import load_registry
 from qbench.report.collect import collect
 from qbench.report.flags import flags
 

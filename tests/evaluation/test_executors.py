@@ -19,8 +19,9 @@ from qbench.evaluation import executors
 from qbench.evaluation.executors import InProcess, open_executor
 from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.scheduler import Scheduler
+from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import load_registry
 from qbench.report.collect import collect
 from qbench.report.export import to_json
 

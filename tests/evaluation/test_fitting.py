@@ -13,7 +13,8 @@ from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation.planner import RunSelection, make_plan
-from qbench.registry import PluginFile, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.registry import load_registry
 from qbench.weights.files import unpack
 from qbench.weights.zoo import Zoo
 

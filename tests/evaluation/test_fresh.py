@@ -12,7 +12,7 @@ from qbench.errors import DataError
 from qbench.evaluation.fresh import FreshTask
 from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.task import run_task
-from qbench.registry import PluginFile
+from qbench.plugin_files import PluginFile
 
 
 def test_the_new_glyphs_are_always_the_same_and_none_of_the_old():

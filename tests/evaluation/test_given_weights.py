@@ -16,8 +16,8 @@ from qbench.datasets.base import load_data
 from qbench.errors import UsageError, WeightsError
 from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.verification import verify
+from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
-from qbench.registry import PluginFile
 from qbench.weights.files import fingerprint
 from qbench.weights.given import WeightsFile
 

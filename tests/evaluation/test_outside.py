@@ -16,7 +16,8 @@ from qbench.errors import VerificationError
 from qbench.evaluation import answering, outside, scoring
 from qbench.evaluation.isolation import TimeoutExceededError, time_limit
 from qbench.evaluation.outside import SavedModel
-from qbench.registry import PluginFile, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.registry import load_registry
 from qbench.weights.files import Provenance, TrainingState, pack
 from qbench.weights.zoo import Zoo
 

@@ -19,8 +19,9 @@ from qbench.errors import QbenchError, UsageError, WeightsError
 from qbench.evaluation.executors import InProcess, open_executor
 from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.task import TaskContext, run_task
+from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import load_registry
 from qbench.specs import Recipe
 
 

@@ -15,9 +15,11 @@ from qbench.evaluation.planner import RunSelection
 from qbench.evaluation.provenance import card_of
 from qbench.evaluation.training import train, train_provided
 from qbench.evaluation.zoo_training import TrainingJob, train_one, train_zoo
+from qbench.plugin_files import PluginFile
+from qbench.provided import Provided
 from qbench.records.record import Card
 from qbench.records.store import RunStore
-from qbench.registry import PluginFile, Provided, load_registry
+from qbench.registry import load_registry
 from qbench.specs import Recipe
 from qbench.weights.files import Provenance, TrainingState, load_into, pack, unpack
 from qbench.weights.zoo import Zoo

@@ -14,9 +14,10 @@ from qbench.circuits.torch_engine import TorchEngine
 from qbench.engines import create_engine, engine_devices
 from qbench.errors import UnknownNameError, Unsupported, UsageError
 from qbench.interfaces import Engine
+from qbench.plugin_files import PluginFile
 from qbench.records.record import Record
 from qbench.records.store import RunStore
-from qbench.registry import PluginFile, load_registry
+from qbench.registry import load_registry
 from qbench_hardware.circuits import circuits_of
 from qbench_hardware.interface import Job, JobEngine
 

@@ -14,8 +14,8 @@ from conftest import MODELS
 from fake_ibm import CRN, TOKEN, FakeIbm, Fault
 
 from qbench.errors import QbenchError, UnknownNameError, UsageError
+from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
-from qbench.registry import PluginFile
 from qbench_hardware.ledger import Ledger
 
 

@@ -7,7 +7,8 @@ import pytest
 from qbench import registry as module
 from qbench.errors import PluginError, UnknownNameError
 from qbench.hookspecs import hookimpl
-from qbench.registry import Plugin, PluginFile, Registry, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.registry import Plugin, Registry, load_registry
 
 PLUGIN = """
     from qbench.hookspecs import hookimpl

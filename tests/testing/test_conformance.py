@@ -10,7 +10,8 @@ import faulty
 import pytest
 
 from qbench.errors import QbenchError
-from qbench.registry import PluginFile, load_registry
+from qbench.plugin_files import PluginFile
+from qbench.registry import load_registry
 from qbench.testing import Check, Target, checks_of, outcomes, targets
 from qbench.testing.references import build, linear
 
