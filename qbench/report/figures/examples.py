@@ -86,7 +86,7 @@ def _strip(
     _verdict(panels[0], "x", example.clean_prediction, shown.label, classes)
     if example.x_adv is None or example.adversarial_prediction is None:
         right = example.clean_prediction == shown.label
-        _below(panels[1], "not broken" if right else "wrong already", FAINT, "normal")
+        _below(panels[2], "not broken" if right else "wrong already", FAINT, "normal")
         return
     _below(panels[1], f"|δ| ≤ {np.abs(example.x_adv - example.x).max():.3g}", INK, "normal")
     _verdict(panels[2], "x′", example.adversarial_prediction, shown.label, classes)
