@@ -221,6 +221,15 @@ def test_parameters_stand_in_the_name_of_an_attack_too():
     assert torch.equal(by_name.x_adv, qbench.evaluate("convnet", steps=3, data=few()).x_adv)
 
 
+def test_an_unknown_parameter_is_named_with_those_that_there_are():
+    with pytest.raises(UnknownNameError, match="parameter of pgd 'step_size': did you mean"):
+        qbench.evaluate("convnet", step_size=1, data=few())
+    with pytest.raises(UnknownNameError, match="parameter of hopskipjump 'queries'"):
+        qbench.evaluate("convnet", ["fgsm", "hopskipjump:queries=9"], data=few())
+    with pytest.raises(UnknownNameError, match="parameter of smoothing 'sample': did you mean"):
+        qbench.certify("convnet", few(), certifier="smoothing", norm="l2", sample=9)
+
+
 def test_several_attacks_and_budgets_are_one_table():
     found = qbench.evaluate("convnet", ["pgd:steps=3", "fgsm"], [0.05, 0.1], data=few())
     assert [(one.attack, one.eps) for one in found] == [

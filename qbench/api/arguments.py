@@ -106,7 +106,7 @@ def read_attacks(
         registry: Where names are looked up.
 
     Raises:
-        UnknownNameError: There is no attack of this name.
+        UnknownNameError: There is no attack of this name, or it has no such parameter.
         UsageError: It is no attack, or parameters belong to none of them.
     """
     several = isinstance(attack, list | tuple)
@@ -124,8 +124,8 @@ def read_attacks(
 def _read_attack(attack: Any, params: Mapping[str, Any], registry: Registry) -> AskedAttack:
     if isinstance(attack, str):
         name, written = parse_attack(attack)
-        registry.get("attack", name)
         given = {**written, **params}
+        registry.get("attack", name).check_names(given)
         shown = {k: v for k, v in given.items() if v is None or isinstance(v, int | float | str)}
         return AskedAttack(attack_label(name, shown, {}), name, given)
     if isinstance(attack, type) or not callable(attack):

@@ -136,7 +136,9 @@ def _certifiers(
             raise UsageError(f"{', '.join(params)}: parameters go with a certifier by name")
         every = registry.all("certifier").items()
         return [n for n, p in every if norm in p.spec.norms and not p.spec.smoothed]
-    norms = registry.get("certifier", certifier).spec.norms
+    provided = registry.get("certifier", certifier)
+    provided.check_names(params)
+    norms = provided.spec.norms
     if norm not in norms:
         raise Unsupported(
             f"{certifier} certifies nothing in {norm}: it takes {', '.join(norms) or 'no norm'}"

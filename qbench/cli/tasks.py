@@ -180,7 +180,8 @@ def _preview(store: RunStore, records: Sequence[Record], selection: RunSelection
         return  # of a damaged record that is to be made again
     protocol = load_protocol(selection.protocol, selection.plugins)
     table = summary_table(results, protocol=protocol)
-    click.echo(f"{table}\n\nnew images and certificates follow\n")
+    certified = "" if selection.norms == () else " and certificates"
+    click.echo(f"{table}\n\nnew images{certified} follow\n")
 
 
 def _sound(store: RunStore, records: Sequence[Record]) -> tuple[Results, list[Violation], int]:
