@@ -18,7 +18,11 @@ from qbench.plugin_files import PluginFile
 from qbench.registry import load_registry
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "leaderboard/README.md"]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("**/*.md")),
+    ROOT / "leaderboard/README.md",
+]
 
 
 def load_make():

@@ -86,7 +86,7 @@ def _of_several(returned: Sequence[Any], images: int | None) -> Tensor:
 def _unclear(returned: object) -> DataError:
     return DataError(
         f"the model returns {_what(returned)}, and it is not clear which are the scores: say it "
-        "with select=, a key or a position"
+        "with qbench.adapt(model, select=...), a key or a position"
     )
 
 
@@ -132,14 +132,14 @@ def kind_of(table: Tensor, asked: Outputs | None) -> Outputs:
     if asked == "probabilities" and not within:
         raise DataError(
             f"the outputs are said to be probabilities and range from {low:.3g} to {high:.3g}: "
-            'say outputs="logits"'
+            'say qbench.adapt(model, outputs="logits")'
         )
     if asked is not None:
         return asked
     if single and within:
         raise DataError(
-            'the only output lies between 0 and 1: say outputs="probabilities" if above 0.5 means '
-            'class 1, outputs="logits" if above 0 does'
+            "the only output lies between 0 and 1: say qbench.adapt(model, outputs=...), "
+            '"probabilities" if above 0.5 means class 1, "logits" if above 0 does'
         )
     if not single and within and _sums_to_one(table):
         return "probabilities"

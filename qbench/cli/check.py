@@ -174,10 +174,8 @@ def _measured(record: Record) -> list[str]:
     if isinstance(record.metrics, ChecksMetrics):
         words = record.metrics.values.items()
         found = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in words if value)
-        return [
-            f"seed {seed}: {len(words)} checks on {record.metrics.images} images, not 0: "
-            f"{found or 'none'}"
-        ]
+        shares = f"wrong shares above 0: {found}" if found else "nothing wrong"
+        return [f"seed {seed}: {len(words)} checks on {record.metrics.images} images: {shares}"]
     if isinstance(record.metrics, FreshMetrics):
         m = record.metrics
         return [

@@ -455,5 +455,6 @@ def test_failures_name_the_attack_the_model_the_seed_and_the_budget(qbench_cli, 
         "0", "--limit", "4", "--eps", "0.1", "--jobs", "1", "--no-certify",
     )  # fmt: skip
     assert result.returncode == 1
+    assert "\nnew images follow\n" in result.stdout  # and no certificates
     lines = [line for line in result.stderr.splitlines() if line.startswith("failed: ")]
     assert [line.split(": ")[1] for line in lines] == ["attack of convnet seed 0 under bad(0.1)"]
