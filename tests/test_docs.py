@@ -97,7 +97,7 @@ def plugins_shown() -> list[str]:
 
 def test_the_documented_training_of_ones_own_runs(tmp_path):
     (code,) = [code for code in plugins_shown() if "my-lbfgs" in code]
-    path = tmp_path / "my_linear.py"
+    path = tmp_path / "my_lbfgs.py"
     path.write_text(code)
     selection = RunSelection(
         models=("my-lbfgs",), certifiers=(), seeds=(0,), eps=(0.1,), limit=20,

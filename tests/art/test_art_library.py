@@ -72,7 +72,7 @@ def test_a_missing_package_is_named_with_the_extra(monkeypatch):
     for missing in ("multiprocess", "packaging.version", "art.attacks.evasion"):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, missing, None)
-            with pytest.raises(Unsupported, match=rf"{missing}.*'qbench-robustness\[art\]'$"):
+            with pytest.raises(Unsupported, match=rf"{missing}.*: pip install .*\[art\]'$"):
                 craft(ArtAttack(), Plane(), X, Y, ThreatModel(norm="linf", eps=0.1), 0)
 
 

@@ -35,7 +35,7 @@ def test_hopskipjump_sees_labels_only(norm):
     assert bool(broken(model, with_labels, y).any())
 
 
-@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("classes", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
 @pytest.mark.parametrize(
     ("attack", "ratios"),
     # In ℓ2 Square's bumps are three pixels wide at least, on an image of four.
@@ -50,7 +50,7 @@ def test_a_linear_model_breaks_a_little_beyond_its_distance(attack, ratios, norm
     breaks_a_little_beyond(attack, ratios[norm], norm, classes)
 
 
-@pytest.mark.parametrize("classes", [2, 3, 4])
+@pytest.mark.parametrize("classes", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4))])
 @pytest.mark.parametrize(("norm", "ratio"), [("linf", 1.1), ("l2", 2)])
 @pytest.mark.parametrize("shape", [(16,), (2, 8), (8, 2), (1, 16)])
 def test_square_takes_tables_and_oblong_images(shape, norm, ratio, classes):

@@ -381,7 +381,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch) -> None:
     ):
         with monkeypatch.context() as patch:
             patch.setitem(sys.modules, missing, None)
-            words = rf"engine '{engine}' needs {missing}, .*qbench-robustness\[{extra}\]"
+            words = rf"engine '{engine}' needs {missing}, .*: pip install .*\[{extra}\]"
             with pytest.raises(UsageError, match=words):
                 create_engine(engine)
 

@@ -25,7 +25,7 @@ class SmallAmplitude(Amplitude):
     """The rows of an image as amplitudes."""
 
     def __init__(self) -> None:
-        super().__init__(qubits=4, layers=1)
+        super().__init__(layers=1, features=16)
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.view(-1, 16, 16).mean(2) + 1e-3)

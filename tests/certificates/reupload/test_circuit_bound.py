@@ -98,8 +98,8 @@ def test_other_models_are_unsupported() -> None:
         CircuitBound()(Amplitude(features=4, layers=1, classes=2), NO_IMAGES)
     assert "\n" not in str(raised.value)
     model = _blank(qubits=2, layers=1, classes=2, features=6)
-    model.features = 4
-    with pytest.raises(Unsupported, match="6 rotations do not read 4 features"):
+    model.features = 7
+    with pytest.raises(Unsupported, match="6 rotations do not read 7 features"):
         CircuitBound()(model, NO_IMAGES)
     model.theta = torch.nn.Parameter(torch.zeros(3))
     with pytest.raises(Unsupported, match="are not the \\(layers, qubits, 3\\)"):

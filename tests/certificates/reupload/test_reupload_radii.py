@@ -595,8 +595,8 @@ def test_what_is_not_covered(certifier) -> None:
     with pytest.raises(Unsupported, match="Amplitude has no parameter 'w'"):
         run(Amplitude(features=4, layers=1, classes=2))
     model = _model(0, 3, 2, 1, 0.1)
-    model.features = 4
-    with pytest.raises(Unsupported, match="18 rotations do not read 4 features"):
+    model.features = 19
+    with pytest.raises(Unsupported, match="18 rotations do not read 19 features"):
         run(model)
 
     class Shifted(ReUpload):
