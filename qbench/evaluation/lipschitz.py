@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import DataError, Unsupported, UsageError, VerificationError
-from qbench.evaluation.task import Found, Inputs, Task, TaskContext
+from qbench.evaluation.task import Found, Inputs, Task, TaskContext, uncovered
 from qbench.interfaces import LipschitzBound, LipschitzCertifier, Scope
 from qbench.records.identity import LipschitzId
 from qbench.records.record import LipschitzMetrics
@@ -30,8 +30,7 @@ class LipschitzTask(Task):
         """Run the certifier and challenge it."""
         certifier = self.identity.certifier
         if certifier is None:
-            structure = context.provided.spec.structure
-            raise Unsupported(f"no certifier covers the structure {structure!r}")
+            raise uncovered(context)
         trained, provided = (
             context.trained(inputs),
             context.registry.get("certifier", certifier.name),

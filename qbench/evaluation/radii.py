@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from qbench.errors import Unsupported, VerificationError
 from qbench.evaluation.scoring import predict
-from qbench.evaluation.task import Found, Inputs, Task, TaskContext
+from qbench.evaluation.task import Found, Inputs, Task, TaskContext, uncovered
 from qbench.interfaces import Radii, RadiusCertifier
 from qbench.records.identity import RadiiId
 from qbench.records.record import RadiiMetrics
@@ -33,8 +33,7 @@ class RadiiTask(Task):
         """Run the certifier, and check its claims against the model's own predictions."""
         asked, certifier = self.identity, self.identity.certifier
         if certifier is None:
-            structure = context.provided.spec.structure
-            raise Unsupported(f"no certifier covers the structure {structure!r}")
+            raise uncovered(context)
         provided = context.registry.get("certifier", certifier.name)
         if asked.norm not in provided.spec.norms:
             raise Unsupported(f"{certifier.name} certifies nothing in {asked.norm}")

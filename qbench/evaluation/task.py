@@ -247,6 +247,14 @@ class TaskContext:
         return by_itself(getattr(self.task.identity, "engine", None), self.provided.spec)
 
 
+def uncovered(context: TaskContext) -> Unsupported:
+    """Why nothing is proved of a model whose structure no certifier is made for."""
+    every = context.registry.all("certifier").values()
+    known = sorted({structure for one in every for structure in one.spec.structures})
+    asked = context.provided.spec.structure
+    return Unsupported(f"no certifier covers the structure {asked!r}, only {', '.join(known)}")
+
+
 def varies(model: nn.Module, x: Tensor) -> bool:
     """Whether two passes over the same images (n, features) give different scores."""
     few = x[:VARYING]

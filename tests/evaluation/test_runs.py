@@ -324,6 +324,7 @@ def test_a_model_of_ones_own_and_attacks_that_misbehave(tmp_path):
     certified = [r for r in records if r.task.kind in ("lipschitz", "radii")]
     assert {r.status for r in certified} == {"skipped"}
     assert "no certifier covers" in certified[0].reason
+    assert "reupload-circuit" in certified[0].reason  # what they do cover
     version = RunStore(tmp_path / "out").results().cards["mine"].version
     assert version == selection.plugins[0].sha256
 
