@@ -32,7 +32,10 @@ def broken(name, family, norm, count, **params):
         return (model(x).argmax(1) == y) & (model(crafted.x_adv).argmax(1) != y)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    ["reup", "convnet", *(pytest.param(f, marks=pytest.mark.slow) for f in FAMILIES[1::2])],
+)
 @pytest.mark.parametrize("name", SPECS)
 def test_every_attack_runs_on_every_family(name, family):
     params = {"max_iter": FEW[name]} if name in FEW else {}

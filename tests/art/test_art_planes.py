@@ -11,15 +11,23 @@ from qbench.evaluation.crafting import craft
 from qbench.specs import ThreatModel
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("name", SPECS)
+def in_norms(names):
+    """Each attack in both norms; two that look for small ℓ2 distances are slow in ℓ∞."""
+    for name in names:
+        yield pytest.param(name, "l2", id=f"{name}-l2")
+        late = [pytest.mark.slow] if name in ("art-boundary", "art-ead") else []
+        yield pytest.param(name, "linf", id=f"{name}-linf", marks=late)
+
+
+@pytest.mark.parametrize(("name", "norm"), in_norms(SPECS))
 def test_a_plane_breaks_beyond_its_distance_and_not_before(name, norm):
     assert fooled(name, norm, 0.99) == [False] * 3
     assert fooled(name, norm, beyond(name, norm)) == [True] * 3
 
 
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.targeted])
+@pytest.mark.parametrize(
+    ("name", "norm"), in_norms(name for name, spec in SPECS.items() if spec.targeted)
+)
 def test_what_can_aim_reaches_the_class_beyond_the_distance(name, norm):
     assert fooled(name, norm, 0.99, targeted=True) == [False] * 3
     assert fooled(name, norm, beyond(name, norm), targeted=True) == [True] * 3
@@ -31,7 +39,9 @@ def test_what_cannot_aim_says_so(name):
         fooled(name, "linf", 1.0, targeted=True)
 
 
-@pytest.mark.parametrize("box", [None, (-1.0, 2.0), (0.0, 1.5)])
+@pytest.mark.parametrize(
+    "box", [(0.0, 1.5), *(pytest.param(b, marks=pytest.mark.slow) for b in (None, (-1.0, 2.0)))]
+)
 @pytest.mark.parametrize("name", SPECS)
 def test_pixels_may_be_what_the_box_allows(name, box):
     norm = "linf" if name in ("art-square", "art-cw-linf") else "l2"

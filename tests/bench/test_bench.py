@@ -374,6 +374,7 @@ def test_the_hook_names_the_command_and_imports_nothing_heavy():
     assert found.stdout.split() == ["False"] * 3
 
 
+@pytest.mark.slow
 def test_the_command_writes_page_and_json(tmp_path, monkeypatch):
     few = contenders(1)[:2]
     monkeypatch.setattr(Settings, "quick", lambda: TINY)

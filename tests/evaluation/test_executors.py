@@ -181,7 +181,7 @@ class Hangs(torch.nn.Linear):
 """
 
 
-@pytest.mark.parametrize("where", ["local", "dask"])
+@pytest.mark.parametrize("where", ["local", pytest.param("dask", marks=pytest.mark.slow)])
 def test_time_limits_hold_wherever_tasks_run(tmp_path, where):
     path = tmp_path / "plugin_hangs.py"
     path.write_text(HANGS)
