@@ -13,10 +13,12 @@ from qbench.specs import ThreatModel
 
 def in_norms(names):
     """Each attack in both norms; two that look for small ℓ2 distances are slow in ℓ∞."""
-    for name in names:
-        yield pytest.param(name, "l2", id=f"{name}-l2")
-        late = [pytest.mark.slow] if name in ("art-boundary", "art-ead") else []
-        yield pytest.param(name, "linf", id=f"{name}-linf", marks=late)
+    pairs = [(name, norm) for name in names for norm in ("l2", "linf")]
+    late = {("art-boundary", "linf"), ("art-ead", "linf")}
+    return [
+        pytest.param(*pair, id="-".join(pair), marks=[pytest.mark.slow] if pair in late else [])
+        for pair in pairs
+    ]
 
 
 @pytest.mark.parametrize(("name", "norm"), in_norms(SPECS))
