@@ -14,6 +14,7 @@ from qbench.datasets.base import load_data
 from qbench.records.columns import Columns
 from qbench.records.record import Record
 from qbench.records.results import Results
+from qbench.records.statistics import mean_std
 from qbench.records.worst import correct_and_robust
 from qbench.report.noisy_engines import split
 from qbench.report.outcomes import Outcomes
@@ -48,10 +49,9 @@ class Measured:
         return float(self.values.mean())
 
     @property
-    def spread(self) -> float:
-        """Standard deviation of the seeds' means; 0 for a single seed."""
-        means = self.values.mean(axis=1)
-        return float(means.std(ddof=1)) if len(means) > 1 else 0.0
+    def spread(self) -> float | None:
+        """Standard deviation of the seeds' means; None for a single seed."""
+        return mean_std(self.values.mean(axis=1).tolist())[1]
 
 
 class Evidence:

@@ -119,7 +119,8 @@ def _side(asked: Quantity, measured: Measured) -> str:
 def _number(value: Measured | float) -> str:
     if isinstance(value, float):
         return f"{value:g}"
-    return f"{value.mean:.3f} ± {value.spread:.3f}"
+    spread = "" if value.spread is None else f" ± {value.spread:.3f}"
+    return f"{value.mean:.3f}{spread}"
 
 
 def _difference(one: Outcome) -> str:

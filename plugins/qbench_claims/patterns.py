@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from qbench.datasets.base import Dataset
 from qbench.evaluation.crafting import craft, frozen
 from qbench.evaluation.isolation import isolated
-from qbench.evaluation.scoring import predict
+from qbench.evaluation.scoring import margins, predict
 from qbench.protocols import DEFAULT, load_protocol
 from qbench.registry import load_registry
 from qbench.weights.files import fingerprint, load_into, unpack
@@ -128,10 +128,7 @@ def smoothgrad(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
         for _ in range(_DRAWS):
             noisy = x + _NOISE * torch.randn(x.shape, generator=generator)
             noisy.requires_grad_()
-            scores = model(noisy)
-            own = scores.gather(1, y[:, None])[:, 0]
-            margin = own - scores.scatter(1, y[:, None], -torch.inf).amax(1)
-            (gradient,) = torch.autograd.grad(margin.sum(), noisy)
+            (gradient,) = torch.autograd.grad(margins(model(noisy), y).sum(), noisy)
             total += gradient / _DRAWS
     return total
 

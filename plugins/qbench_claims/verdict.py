@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
-from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qbench.records.bootstrap import RESAMPLES, margin95, resampled_means, weights
+from qbench.records.bootstrap import RESAMPLES, margin95, resampled_means
+from qbench.report.significance import image_weights, seed_weights
 from qbench_claims.claim import Claim, Quantity, Rule
 from qbench_claims.evidence import Measured, MissingError
 
 Judged = Literal["holds", "does not hold", "undecided", "not tested"]
 Verdict = Literal["holds", "holds in part", "does not hold", "undecided", "not tested"]
-_SEED = 20_240_416
 
 
 @dataclass(frozen=True)
@@ -109,13 +107,8 @@ def _resampled(measured: Measured) -> NDArray[np.float64]:
     Quantities of one model have its seeds resampled alike, and all have the images.
     """
     seeds, images = measured.values.shape
-    of_seeds = _weights(seeds, crc32(measured.model.encode()))
-    return resampled_means(measured.values, of_seeds, _weights(images, 0))
-
-
-@lru_cache(maxsize=64)
-def _weights(units: int, of: int) -> NDArray[np.float64]:
-    return weights(units, RESAMPLES, np.random.default_rng([_SEED, of]))
+    of_seeds = seed_weights(measured.model, seeds)
+    return resampled_means(measured.values, of_seeds, image_weights(images))
 
 
 def untested(claim: Claim) -> Judgement:

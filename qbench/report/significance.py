@@ -59,9 +59,9 @@ class Resampled:
         self.images = max((of.shape[1] for of in self._shares.values()), default=0)
         if not shares:
             return
-        of_images = _image_weights(self.images)
+        of_images = image_weights(self.images)
         self._means = {
-            name: resampled_means(of, _seed_weights(name, len(of)), of_images)
+            name: resampled_means(of, seed_weights(name, len(of)), of_images)
             for name, of in self._shares.items()
         }
 
@@ -121,11 +121,13 @@ class Resampled:
 
 
 @lru_cache(maxsize=2)  # drawn for every row of an engine that is not exact, and large
-def _image_weights(images: int) -> NDArray[np.float64]:
+def image_weights(images: int) -> NDArray[np.float64]:
+    """How much each image counts in each resample, the same for all models."""
     found = weights(images, RESAMPLES, np.random.default_rng(_SEED))
     found.flags.writeable = False
     return found
 
 
-def _seed_weights(model: str, seeds: int) -> NDArray[np.float64]:
+def seed_weights(model: str, seeds: int) -> NDArray[np.float64]:
+    """How much each seed of a model counts in each resample."""
     return weights(seeds, RESAMPLES, np.random.default_rng([_SEED, crc32(model.encode())]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ from qbench.geometry import random_start
 from qbench.interfaces import Attack
 from qbench.registry import load_registry
 from qbench.specs import Norm, ThreatModel
-from qbench.testing.check import Check, CheckFailedError, require
+from qbench.testing.check import Check, CheckFailedError, in_norms, require
 from qbench.testing.references import Reference, forms, linear, network
 from qbench.testing.target import Target
 from qbench.weights.files import fingerprint
@@ -44,9 +44,7 @@ def checks(target: Target) -> list[Check]:
     found = [Check(str(target), "is made, and runs on a reference model", kit.runs, first=True)]
 
     def add(name: str, test: Callable[[Norm], str]) -> None:
-        found.extend(
-            Check(str(target), f"{name} ({norm})", partial(test, norm)) for norm in spec.norms
-        )
+        found.extend(in_norms(str(target), name, spec.norms, test))
 
     add("stays in the ball and the box", kit.stays)
     add("ε = 0 changes nothing", kit.identity)

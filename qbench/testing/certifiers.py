@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from qbench.interfaces import LipschitzBound, Radii
 from qbench.protocols import DEFAULT, load_protocol
 from qbench.registry import load_registry
 from qbench.specs import Norm, Perturbations
-from qbench.testing.check import Check, require
+from qbench.testing.check import Check, in_norms, require
 from qbench.testing.references import Reference, broken_within, build, linear, network
 from qbench.testing.target import Target
 
@@ -31,9 +31,7 @@ def checks(target: Target) -> list[Check]:
     found = [Check(str(target), "covers a model that is here", kit.covers, first=True)]
 
     def add(name: str, test: Callable[[Norm], str]) -> None:
-        found.extend(
-            Check(str(target), f"{name} ({norm})", partial(test, norm)) for norm in spec.norms
-        )
+        found.extend(in_norms(str(target), name, spec.norms, test))
 
     if not spec.norms:
         return [*found, Check(str(target), "bounds every slope that is found", kit.bounds)]

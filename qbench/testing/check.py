@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from qbench.errors import QbenchError
+from qbench.specs import Norm
 from qbench.text import one_line
 
 TIME_LIMIT_S = 600.0
@@ -68,6 +70,14 @@ def _outcome(check: Check, time_limit_s: float) -> Outcome:
         return Outcome(check, False, one_line(str(error)))
     except (Exception, SystemExit) as error:  # a plugin's code: it may not take the others down
         return Outcome(check, False, one_line(f"{type(error).__name__}: {error}"))
+
+
+def in_norms(
+    subject: str, name: str, norms: Iterable[Norm], test: Callable[[Norm], str]
+) -> Iterator[Check]:
+    """The same check in each of some norms."""
+    for norm in norms:
+        yield Check(subject, f"{name} ({norm})", partial(test, norm))
 
 
 def require(holds: bool, complaint: str) -> None:
