@@ -1,0 +1,1 @@
+"""`qbench reproduce`: a paper redone, and what of it holds."""
