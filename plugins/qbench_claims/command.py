@@ -40,31 +40,22 @@ def claims(names: tuple[str, ...], archive: Path, out: Path | None, as_json: boo
       qbench claims --out docs/claims.md      the page of the documentation
     """
     from qbench.cli.progress import progress
-    from qbench.errors import StoreError
     from qbench.files import write_atomically
-    from qbench.records.archive import Archive, boards, open_results
-    from qbench.records.store import FILE
     from qbench.registry import load_registry
+    from qbench_claims.boards import read_boards
     from qbench_claims.claim import check_names, chosen
-    from qbench_claims.evidence import Evidence, evidence
+    from qbench_claims.evidence import evidence
     from qbench_claims.page import as_json as for_machines
     from qbench_claims.page import in_full, page, terminal
     from qbench_claims.verdict import judge, untested
 
     found = chosen(names)
     check_names(found, load_registry())
-    run = (archive / FILE).is_file()
-    each = [open_results(archive)] if run else [Archive.read(b).results() for b in boards(archive)]
-    by_protocol: dict[str, Evidence] = {}
-    for results in each:
-        protocol = next(iter(results.records)).task.protocol.name
-        if protocol in by_protocol:
-            raise StoreError(f"{archive} holds two boards of protocol {protocol}: name one of them")
-        by_protocol[protocol] = evidence(results)
+    at_protocol = {name: evidence(board) for name, board in read_boards(archive).items()}
     judged = []
     with progress("judging", len(found)) as advance:
         for claim in found:
-            at = by_protocol.get(claim.protocol)
+            at = at_protocol.get(claim.protocol)
             judged.append(untested(claim) if at is None else judge(claim, at.measure))
             advance(1, claim.name)
     if out is not None:

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from qbench.cli.running import run_tasks
 from qbench.errors import QbenchError
 from qbench.text import one_line
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from qbench.evaluation.executors import Executor
     from qbench.evaluation.planner import RunSelection
     from qbench.evaluation.task import Task
     from qbench.records.record import Record
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from qbench.records.store import RunStore
 
 
-# Seconds a task takes whatever the model: an attack's images are scored in another process.
-_STARTS_S = {"attack": 0.3, "lipschitz": 0.1, "radii": 1.0}
 _CONFIRMING = ("fresh", "radii")  # kinds of tasks that take long and lower no accuracy under attack
 
 
@@ -78,7 +76,7 @@ def carry_out(
         with open_executor(executor, jobs) as pool:
             phases = _phases(tasks)
             for title, part in phases:
-                found = _run(title, part, store, pool, jobs)
+                found = run_tasks(title, part, store, pool, jobs)
                 records |= {record.id: record for record in found}
                 if part is not phases[-1][1] and not as_json:
                     _preview(store, list(records.values()), selection)
@@ -147,26 +145,6 @@ def _board(archive: Path, selection: RunSelection) -> Results | None:
         if about == (protocol.name, norm, data):
             return results
     return None
-
-
-def _run(
-    title: str, tasks: Sequence[Task], store: RunStore, pool: Executor, jobs: int
-) -> list[Record]:
-    """Run what has no valid result yet, with a progress bar; the records of all tasks."""
-    from qbench.cli.progress import Forecast, forecast_progress
-    from qbench.evaluation.scheduler import Scheduler
-
-    work = {task.identity.id: (_like(task), _guess(task)) for task in tasks}
-    with forecast_progress(title, Forecast(work.values(), jobs)) as advance:
-
-        def done(task: Task, record: Record) -> None:
-            advance(*work[task.identity.id], record.cost.wall_s, task.title)
-
-        try:
-            return Scheduler(tasks, store, pool, done).run()
-        except KeyboardInterrupt:
-            click.echo("interrupted: the same command goes on from here", err=True)
-            raise
 
 
 def _preview(store: RunStore, records: Sequence[Record], selection: RunSelection) -> None:
@@ -292,23 +270,3 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def _like(task: Task) -> tuple[str, ...]:
-    """Which tasks take about as long: of the same kind, method and structure of the model."""
-    from qbench.evaluation.task import TaskContext
-
-    about = task.identity
-    method = getattr(about, "attack", None) or getattr(about, "certifier", None)
-    name = "" if method is None else method.name
-    return about.kind, name, TaskContext(task).provided.spec.structure
-
-
-def _guess(task: Task) -> float:
-    """How many seconds a task takes, roughly: until there are tasks like it to judge by."""
-    from qbench.evaluation.task import TaskContext
-
-    context = TaskContext(task)
-    forward, gradient = task.passes(context)
-    passes = (forward + 2 * gradient) * (1 if context.provided.spec.family == "quantum" else 0.4)
-    return _STARTS_S.get(task.identity.kind, 0.02) + 3e-5 * passes
