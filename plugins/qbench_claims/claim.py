@@ -24,7 +24,9 @@ Measure = Literal[
     "lipschitz",
     "high-frequencies",
     "towards-class",
+    "meaningful",
     "background",
+    "gradient",
     "smoothgrad",
 ]
 _NEEDS: dict[str, tuple[str, ...]] = {
@@ -37,6 +39,7 @@ _NEEDS: dict[str, tuple[str, ...]] = {
     "lipschitz": ("certifier",),
 }
 _EACH = "{each}"
+EVERY = "every attack"  # on record, in place of the name of one: of transfer
 
 
 class _Strict(BaseModel):
@@ -49,10 +52,11 @@ class Quantity(_Strict):
     Args:
         measure: `clean`: clean accuracy. `robust`: accuracy under `attack` at `eps`, of images that
             are classified correctly before it too. `worst`: that under everything on record.
-            `transfer`: on images that the attack made for `source`; `transfer-loss`: clean accuracy
-            minus that. `certified`: share of images with a certified radius of `eps`.
-            `test-accuracy`: after training epoch `epoch`. `lipschitz`: the bound of `certifier`.
-            The others are of the perturbations that PGD makes at ε = 0.1, see `patterns`.
+            `transfer`: on images that the attack made for `source`, or those of `every attack` on
+            record; `transfer-loss`: clean accuracy minus that. `certified`: share of images with a
+            certified radius of `eps`. `test-accuracy`: after training epoch `epoch`. `lipschitz`:
+            the bound of `certifier`. The others are of the perturbations that PGD makes at
+            ε = 0.1, see `patterns`.
         model: Its name, or `{each}`.
         source, attack, eps, epoch, certifier: See above.
     """
@@ -76,6 +80,8 @@ class Quantity(_Strict):
         if given != needs:
             words = ", ".join(_NEEDS.get(self.measure, ())) or "nothing"
             raise ValueError(f"{self.measure!r} takes model and {words}")
+        if self.attack == EVERY and self.source is None:
+            raise ValueError(f"{EVERY!r} is for transfer; 'worst' is accuracy under all of them")
         return self
 
     def of(self, each: str) -> Quantity:
@@ -100,7 +106,9 @@ class Quantity(_Strict):
             "lipschitz": f"Lipschitz bound {self.certifier}",
             "high-frequencies": "share of a perturbation's energy in high frequencies",
             "towards-class": "cosine of a perturbation and the way to the nearest other class",
+            "meaningful": "share of a perturbation on pixels by which the two classes differ",
             "background": "share of a perturbation on pixels that no training image inks",
+            "gradient": "cosine of a perturbation and the gradient",
             "smoothgrad": "cosine of a perturbation and SmoothGrad",
         }[self.measure]
         return f"{detail} of {self.model}"
@@ -234,7 +242,7 @@ def check_names(claims: Iterable[Claim], registry: Registry) -> None:
                 asked = {"model": (side.model, side.source), "attack": (side.attack,)}
                 asked["certifier"] = (side.certifier,)
                 for kind, names in asked.items():
-                    for name in filter(None, names):
+                    for name in (one for one in names if one not in (None, EVERY)):
                         try:
                             registry.get(kind, name)  # type: ignore[call-overload]
                         except UnknownNameError as error:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qbench.datasets.base import load_data
+from qbench.datasets.base import Dataset, load_data
+from qbench.errors import StoreError
+from qbench.protocols import load_protocol
 from qbench.records.columns import Columns
 from qbench.records.record import Record
 from qbench.records.results import Results
@@ -21,7 +23,7 @@ from qbench.report.outcomes import Outcomes
 from qbench.report.questions import Answers, Question, answers, lipschitz, training
 from qbench.report.radii import best, by_seed, proves
 from qbench.report.transfer import Setting
-from qbench_claims.claim import Quantity
+from qbench_claims.claim import EVERY, Quantity
 from qbench_claims.patterns import PATTERNS, Patterns
 
 Values = NDArray[np.float64]
@@ -38,10 +40,12 @@ class Measured:
     Args:
         model: Whose seeds they are: quantities of one model vary together.
         values: (seeds, images); of what has one value a seed, (seeds, 1).
+        seeds: Which they are.
     """
 
     model: str
     values: Values
+    seeds: tuple[int, ...]
 
     @property
     def mean(self) -> float:
@@ -80,12 +84,23 @@ class Evidence:
             MissingError: The results do not hold it.
         """
         if asked.measure in PATTERNS:
-            values = self._patterns.measure(asked.measure, asked.model, self._weights(asked.model))
+            values = self._patterns.measure(asked.measure, asked.model, self.weights(asked.model))
         else:
             values = _MEASURES[asked.measure](self, asked)
         if not values:
             raise MissingError(f"no {asked}")
-        return Measured(asked.model, np.stack([of for _, of in sorted(values.items())]))
+        seeds = tuple(sorted(values))
+        return Measured(asked.model, np.stack([values[seed] for seed in seeds]), seeds)
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Of all models on record."""
+        return tuple(sorted({seed for by in self._found.values() for seed in by}))
+
+    @property
+    def dataset(self) -> Dataset:
+        """What was attacked."""
+        return self._patterns.dataset
 
     def _done(self, kind: Any, model: str, **about: Any) -> dict[int, Record]:
         found = self._found.get(Question(kind, model, **about), {})
@@ -94,7 +109,7 @@ class Evidence:
     def _columns(self, record: Record) -> Columns:
         return self._read(record.id)
 
-    def _weights(self, model: str) -> dict[int, str]:
+    def weights(self, model: str) -> dict[int, str]:
         """Fingerprints of a model's weights by seed."""
         return {s: r.weights for s, r in self._done("training", model).items() if r.weights}
 
@@ -129,20 +144,28 @@ class Evidence:
 
     def transfer(self, asked: Quantity) -> dict[int, Values]:
         """Whether images made for another model are classified correctly, and clean ones too."""
-        return {s: correct_and_robust(c)[1] for s, c in self._transferred(asked).items()}
+        return {seed: robust for seed, (_, robust) in self._transferred(asked).items()}
 
     def transfer_loss(self, asked: Quantity) -> dict[int, Values]:
         """Whether images are right clean and wrong when they were changed for another model."""
-        return {
-            seed: clean - robust
-            for seed, of in self._transferred(asked).items()
-            for clean, robust in [correct_and_robust(of)]
-        }
+        found = self._transferred(asked)
+        return {seed: clean - robust for seed, (clean, robust) in found.items()}
 
-    def _transferred(self, asked: Quantity) -> dict[int, Columns]:
-        about = {"source": asked.source, "attack": asked.attack, "eps": asked.eps}
-        done = self._done("transfer", asked.model, **about)
-        return {seed: self._columns(record) for seed, record in done.items()}
+    def _transferred(self, asked: Quantity) -> dict[int, tuple[Values, Values]]:
+        """Whether an image is right clean, and changed for the source by the attack, or by every
+        attack on record; by seed."""
+        found: dict[int, tuple[Values, Values]] = {}
+        wanted = "transfer", asked.model, asked.source, asked.eps
+        for question, by in self._found.items():
+            about = question.kind, question.model, question.source, question.eps
+            if about != wanted or asked.attack not in (question.attack, EVERY):
+                continue
+            for seed, record in by.items():
+                if record.status == "done":
+                    clean, robust = correct_and_robust(self._columns(record))
+                    before = found.get(seed, (clean, robust))[1]
+                    found[seed] = clean, np.minimum(before, robust)
+        return found
 
     def certified(self, asked: Quantity) -> dict[int, Values]:
         """Whether an image is correct and has a proved radius of at least ε, by any certifier."""
@@ -183,6 +206,15 @@ _MEASURES: Mapping[str, Callable[[Evidence, Quantity], dict[int, Values]]] = {
 
 
 def evidence(results: Results) -> Evidence:
-    """The evidence of results, with the perturbations of their data set's images."""
-    task = next(r.task for r in results.records if r.task.kind == "attack")
-    return Evidence(results, Patterns(load_data(task.data.name), task.data.images))
+    """The evidence of results, with the perturbations of the images that they are about.
+
+    Raises:
+        StoreError: The records do not belong together, or nothing was attacked.
+        DataError, ProtocolError: Their data or protocol is not the one that is there today.
+    """
+    task = next((r.task for r in results.records if r.task.kind == "attack"), None)
+    if task is None:
+        raise StoreError("these results hold no attack")
+    protocol, dataset = load_protocol(task.protocol.name), load_data(task.data.name)
+    images = protocol.selection.images(dataset, task.data.images)
+    return Evidence(results, Patterns(protocol, dataset, images))

@@ -62,7 +62,7 @@ def page(judged: Sequence[Judgement], command: str) -> str:
             f"**{one.verdict.capitalize()}.**"
         )
         if one.outcomes:
-            parts.append(_comparisons(one.outcomes))
+            parts.append(comparisons(one.outcomes))
         if one.missing:
             parts.append("Missing: " + "; ".join(map(escape, one.missing)) + ".")
     parts.append(f"Computed by `{command}`.")
@@ -94,7 +94,8 @@ def as_json(judged: Sequence[Judgement]) -> list[dict[str, Any]]:
     ]
 
 
-def _comparisons(outcomes: Sequence[Outcome]) -> str:
+def comparisons(outcomes: Sequence[Outcome]) -> str:
+    """A table with a row a comparison."""
     rows = []
     for one in outcomes:
         right = one.rule.right if isinstance(one.rule.right, float) else one.right

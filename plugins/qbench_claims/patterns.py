@@ -14,32 +14,42 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbench.datasets.base import Dataset
+from qbench.datasets.base import Dataset, Split
 from qbench.evaluation.crafting import craft, frozen
 from qbench.evaluation.isolation import isolated
 from qbench.evaluation.scoring import margins, predict
-from qbench.protocols import DEFAULT, load_protocol
+from qbench.protocols import Protocol
 from qbench.registry import load_registry
 from qbench.weights.files import fingerprint, load_into, unpack
 from qbench.weights.zoo import Zoo, file_name
 
-PATTERNS = ("high-frequencies", "towards-class", "background", "smoothgrad")
+PATTERNS = (
+    "high-frequencies",
+    "towards-class",
+    "meaningful",
+    "background",
+    "gradient",
+    "smoothgrad",
+)
 EPS = 0.1
-_INKED = 0.02  # a pixel that no training image exceeds is background
+INKED = 0.02  # a pixel that no training image exceeds is background
+LARGE = 0.1  # of the largest |D|: a pixel that means something
 _DRAWS, _NOISE = 25, 0.1  # of SmoothGrad
 
 
 @dataclass
 class Patterns:
-    """Perturbations of the first `images` test images, made once a trained model.
+    """Perturbations of a protocol's images, made once a trained model.
 
     Args:
-        dataset: The images.
-        images: How many.
+        protocol: How PGD attacks.
+        dataset: Whose training images give D and the background.
+        images: The images that are attacked.
     """
 
+    protocol: Protocol
     dataset: Dataset
-    images: int
+    images: Split
     _made: dict[tuple[str, int], dict[str, NDArray[np.float64]]] = field(default_factory=dict)
 
     def measure(
@@ -60,15 +70,19 @@ class Patterns:
             return found
         for seed, sha256 in weights.items():
             if (model, seed) not in self._made:
-                made = _trained(model, seed, sha256)
+                made = trained(model, seed, sha256)
                 if made is None:
                     continue
-                self._made[model, seed] = describe(made, self.dataset, self.images, seed)
+                with isolated(seed):
+                    x_adv = attacked(made, self.images, seed, self.protocol)
+                    measured = measures(made, self.dataset, self.images, x_adv, seed)
+                self._made[model, seed] = measured
             found[seed] = self._made[model, seed][what]
         return found
 
 
-def _trained(model: str, seed: int, sha256: str) -> nn.Module | None:
+def trained(model: str, seed: int, sha256: str) -> nn.Module | None:
+    """A model of the zoo in evaluation mode; None where the zoo has not these weights."""
     zoo = Zoo()
     if zoo.sha256(model, seed) is None:
         return None
@@ -82,55 +96,84 @@ def _trained(model: str, seed: int, sha256: str) -> nn.Module | None:
     return made.eval()
 
 
-def describe(
-    model: nn.Module, dataset: Dataset, images: int, seed: int
-) -> dict[str, NDArray[np.float64]]:
-    """Every measure of PGD's perturbations at ε = 0.1, (images,) each.
+def attacked(model: nn.Module, images: Split, seed: int, protocol: Protocol) -> Tensor:
+    """Images as PGD at ε = 0.1 changes them for a model, (images, features).
 
     Args:
         model: Trained.
+        images: What is attacked.
+        seed: Of the attack's randomness.
+        protocol: Says how PGD attacks.
+    """
+    attack = load_registry().get("attack", "pgd").create(**protocol.attack_params("pgd", EPS))
+    return craft(attack, model, images.x, images.y, protocol.threat_model(EPS), seed).x_adv
+
+
+def measures(
+    model: nn.Module, dataset: Dataset, images: Split, x_adv: Tensor, seed: int
+) -> dict[str, NDArray[np.float64]]:
+    """Every measure of perturbations, (images,) each.
+
+    Args:
+        model: What they were made for.
         dataset: Of images with rows and columns.
-        images: How many of its test images are attacked.
-        seed: Of the attack's and SmoothGrad's randomness.
+        images: Before the attack.
+        x_adv: After it, (images, features).
+        seed: Of SmoothGrad's randomness.
 
     Returns:
         By name: `high-frequencies`, the share of δ's energy at spatial frequencies above a quarter
         of a cycle a pixel, half of the highest; `towards-class`, cosine of δ and D towards the
-        other class that scores best after it; `background`, share of Σ|δ| on pixels that no
-        training image inks; `smoothgrad`, cosine of δ and minus SmoothGrad of the label's margin.
-
-    Source: Smilkov et al. 2017 for SmoothGrad, the mean gradient over noisy copies of an image.
+        other class that scores best after it; `meaningful`, share of Σ|δ| on pixels where |D| is at
+        least a tenth of its largest value; `background`, share on pixels that no training image
+        inks; `gradient`, cosine of δ and minus the gradient of the label's margin at the image;
+        `smoothgrad`, cosine of δ and minus SmoothGrad of that margin.
     """
-    protocol, test, train = load_protocol(DEFAULT), dataset.test, dataset.train
-    x, y = test.x[:images], test.y[:images]
-    attack = load_registry().get("attack", "pgd").create(**protocol.attack_params("pgd", EPS))
-    x_adv = craft(attack, model, x, y, protocol.threat_model(EPS), seed).x_adv
+    x, y, train = images.x, images.y, dataset.train
     delta = (x_adv - x).double()
     nearest = predict(model, x_adv).scatter(1, y[:, None], -torch.inf).argmax(1)
     classes = len(dataset.classes)
     means = torch.stack([train.x[train.y == c].double().mean(0) for c in range(classes)])
     way = means[nearest] - means[y]
-    empty = train.x.amax(0) < _INKED
+    means_something = way.abs() >= LARGE * way.abs().amax(1, keepdim=True)
+    empty = train.x.amax(0) < INKED
     size = delta.abs().sum(1).clamp(min=1e-30)
     found = {
         "high-frequencies": _high(delta.view(len(x), *_sides(dataset))),
         "towards-class": _cosine(delta, way),
+        "meaningful": (delta.abs() * means_something).sum(1) / size,
         "background": delta[:, empty].abs().sum(1) / size,
+        "gradient": _cosine(delta, -input_gradient(model, x, y).double()),
         "smoothgrad": _cosine(delta, -smoothgrad(model, x, y, seed).double()),
     }
     return {name: values.numpy() for name, values in found.items()}
 
 
-def smoothgrad(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
-    """The mean gradient of the label's margin over noisy copies of x (n, features), like x."""
-    generator, total = torch.Generator().manual_seed(seed), torch.zeros_like(x)
+def input_gradient(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    """The gradient of the label's margin at x (n, features), like x."""
+    at = x.clone().requires_grad_()
     with frozen(model):
-        for _ in range(_DRAWS):
-            noisy = x + _NOISE * torch.randn(x.shape, generator=generator)
-            noisy.requires_grad_()
-            (gradient,) = torch.autograd.grad(margins(model(noisy), y).sum(), noisy)
-            total += gradient / _DRAWS
+        (gradient,) = torch.autograd.grad(margins(model(at), y).sum(), at)
+    return gradient
+
+
+def smoothgrad(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
+    """The mean gradient of the label's margin over noisy copies of x (n, features), like x.
+
+    Source: Smilkov et al. 2017, arXiv:1706.03825.
+    """
+    generator, total = torch.Generator().manual_seed(seed), torch.zeros_like(x)
+    for _ in range(_DRAWS):
+        noisy = x + _NOISE * torch.randn(x.shape, generator=generator)
+        total += input_gradient(model, noisy, y) / _DRAWS
     return total
+
+
+def high_frequencies(rows: int, columns: int) -> Tensor:
+    """Which frequencies of a discrete Fourier transform are high, (rows, columns)."""
+    along = [torch.fft.fftfreq(n, dtype=torch.float64) for n in (rows, columns)]
+    high: Tensor = (along[0][:, None].square() + along[1].square()).sqrt() > 0.25
+    return high
 
 
 def _sides(dataset: Dataset) -> tuple[int, int]:
@@ -140,8 +183,7 @@ def _sides(dataset: Dataset) -> tuple[int, int]:
 
 def _high(delta: Tensor) -> Tensor:
     energy = torch.fft.fft2(delta).abs().square()
-    rows, columns = (torch.fft.fftfreq(n, dtype=torch.float64) for n in delta.shape[1:])
-    high = (rows[:, None].square() + columns.square()).sqrt() > 0.25
+    high = high_frequencies(*delta.shape[1:])
     share: Tensor = energy[:, high].sum(1) / energy.sum((1, 2)).clamp(min=1e-30)
     return share
 

@@ -54,7 +54,7 @@ def measured(**values: list[float]):
         if asked.model not in values:
             raise MissingError(f"no {asked}")
         seeds = [np.arange(50) < 50 * share for share in values[asked.model]]
-        return Measured(asked.model, np.stack(seeds).astype(float))
+        return Measured(asked.model, np.stack(seeds).astype(float), tuple(range(len(seeds))))
 
     return measure
 
