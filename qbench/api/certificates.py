@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from qbench.api.arguments import read_budgets, read_norm, read_plugins
 from qbench.api.evaluation import fitted_model
 from qbench.datasets.attacked import Box, attacked_images
+from qbench.datasets.base import Split
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation.radii import BUDGETS, certify_images
 from qbench.registry import Registry, load_registry
@@ -108,12 +109,15 @@ def certify(
     budgets = BUDGETS[norm] if eps is None else tuple(sorted(set(read_budgets(eps)[0]) - {0.0}))
     given = attacked_images(data, box, files)
     adapted = fitted_model(model, given, box, seed, files)
-    module = adapted.unwrapped(given.split.x)
+    split, own = given.split, adapted.layout(given.split.x).dtype
+    if torch.promote_types(own, split.x.dtype) == own:
+        split = Split(split.x.to(own), split.y)  # exactly the same images
+    module = adapted.unwrapped(split.x)
     perturbations = Perturbations(norm=norm, eps=budgets, box=box)
     best: Certificates | None = None
     for name in names:
         try:
-            one = _certificates(registry, name, module, given.split, perturbations, seed, params)
+            one = _certificates(registry, name, module, split, perturbations, seed, params)
         except Unsupported:
             continue
         best = one if best is None else _better(best, one)
@@ -150,7 +154,7 @@ def _certificates(
     registry: Registry,
     name: str,
     model: nn.Module,
-    split: Any,
+    split: Split,
     perturbations: Perturbations,
     seed: int,
     params: dict[str, Any],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from qbench import report
 from qbench.api.arguments import read_plugins
@@ -19,7 +20,9 @@ from qbench.plugin_files import PluginFile
 from qbench.records.archive import open_results
 from qbench.records.results import Results
 from qbench.registry import load_registry
+from qbench.text import one_line
 from qbench.weights.files import load_into, unpack
+from qbench.weights.given import as_weights_of, read_state_dict
 from qbench.weights.zoo import Zoo, file_name
 
 if TYPE_CHECKING:
@@ -102,28 +105,39 @@ def results(path: Path | str) -> Records:
 def load_published(model: str, path: Path | str) -> nn.Module:
     """A checkpoint of the authors of arXiv:2404.16154 as one of our models.
 
-    The file is read with `weights_only=True`, so it cannot run code. Parameters keep the file's
-    precision.
+    The file is read with `weights_only=True`, so it cannot run code. The model computes in the
+    file's precision, at least in float32, and takes images of any: the gradient by float32 images
+    of a model in float64 is float32.
 
     Args:
         model: Which model it is for, e.g. `"reup"`, `"amplitude"`, `"convnet"`, `"fourier"`.
         path: The checkpoint.
 
     Raises:
+        UnknownNameError: There is no such model.
         WeightsError: The file is no checkpoint, or does not fit the model.
     """
     ours: nn.Module = load_registry().get("model", model).create()
-    names = getattr(ours, "published_names", {})
-    try:
-        raw = torch.load(path, map_location="cpu", weights_only=True)
-        weights = {names[name]: value for name, value in raw.items()}
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
-    except Exception as error:  # torch raises what its unpickler meets
-        first = str(error).splitlines()[0] if str(error) else ""
+    names: Mapping[str, str] = getattr(ours, "published_names", {})
+    if not names:
+        raise WeightsError(f"the authors published no checkpoint of {model}")
+    raw = read_state_dict(Path(path))
+    if raw.keys() != names.keys():
+        held = one_line(", ".join(map(repr, list(raw)[:4])), 200) or "nothing"
         raise WeightsError(
-            f"{path} is no published {model} checkpoint: {type(error).__name__}: {first}"
-        ) from error
-    ours = ours.to(next(iter(weights.values())).dtype)
-    load_into(ours, weights, str(path))
+            f"{path} is no published {model} checkpoint: it holds {held}, and such a checkpoint "
+            f"holds {', '.join(map(repr, names))}"
+        )
+    precision = reduce(torch.promote_types, (value.dtype for value in raw.values()), torch.float32)
+    if not precision.is_floating_point:
+        raise WeightsError(f"{path} is no published {model} checkpoint: it holds {precision}")
+    ours = ours.to(precision)
+    weights = {names[name]: value for name, value in raw.items()}
+    load_into(ours, as_weights_of(ours, weights, str(path), model), str(path))
+    ours.register_forward_pre_hook(_in_own_precision)
     return ours.eval()
+
+
+def _in_own_precision(module: nn.Module, images: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    precision = next(module.parameters()).dtype
+    return tuple(x.to(precision) for x in images)

@@ -15,6 +15,7 @@ import numpy as np
 
 from qbench.datasets.base import Dataset
 from qbench.datasets.files import cropped, optional
+from qbench.datasets.reading import read_png
 from qbench.errors import DataError
 
 VARIABLE = "QBENCH_PLUS_MINUS"
@@ -37,25 +38,32 @@ def load() -> Dataset:
             "Datasets ('other/plus-minus') or to a folder with dataset_train and dataset_test"
         )
     path = Path(name)
+    if not path.exists():
+        raise DataError(f"{VARIABLE} names {path}, which does not exist")
+    return read(path)
+
+
+def read(path: Path) -> Dataset:
+    """The images from an HDF5 file or a folder, as `load`.
+
+    Raises:
+        DataError: It does not hold the images.
+    """
     if path.is_dir():
         parts = [*_folder(path / "dataset_train"), *_folder(path / "dataset_test")]
-    elif path.is_file():
-        parts = _hdf5(path)
     else:
-        raise DataError(f"{VARIABLE} names {path}, which does not exist")
+        parts = _hdf5(path)
     return Dataset.from_arrays(*parts, name="plus-minus", classes=CLASSES)
 
 
 def _folder(root: Path) -> tuple[Any, Any]:
-    pillow = optional("PIL.Image", "data set 'plus-minus'")
     images, labels = [], []
     for label in range(len(CLASSES)):
         files = sorted((root / f"class_{label}").glob("*.png"), key=lambda file: file.name)
         if not files:
-            raise DataError(f"no PNG files in {root / f'class_{label}'}: is {VARIABLE} right?")
+            raise DataError(f"there are no PNG files in {root / f'class_{label}'}")
         for file in files:
-            with pillow.open(file) as image:
-                images.append(np.asarray(image.convert("L"), np.float32) / 255)
+            images.append(read_png(file))
             if images[-1].shape != (18, 18):
                 raise DataError(f"{file} has {images[-1].shape} pixels, expected (18, 18)")
             labels.append(label)

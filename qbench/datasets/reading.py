@@ -63,7 +63,7 @@ def read_png(file: Path) -> NDArray[np.float32]:
     """
     pillow = optional("PIL.Image", "reading PNG images")
     try:
-        with pillow.open(file) as image:
+        with pillow.open(file, formats=["PNG"]) as image:
             wide = image.mode.startswith("I")
             pixels = np.asarray(image if wide else image.convert("RGBA"))
     except Exception as error:  # whatever a damaged file makes of the library

@@ -111,7 +111,7 @@ def test_plus_minus_says_what_is_missing(tmp_path, monkeypatch):
     with pytest.raises(DataError, match="does not exist"):
         plus_minus.load()
     monkeypatch.setenv("QBENCH_PLUS_MINUS", str(tmp_path))
-    with pytest.raises(DataError, match="no PNG files in"):
+    with pytest.raises(DataError, match="there are no PNG files in"):
         plus_minus.load()
     (tmp_path / "x.h5").write_bytes(b"no")
     monkeypatch.setenv("QBENCH_PLUS_MINUS", str(tmp_path / "x.h5"))

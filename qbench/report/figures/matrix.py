@@ -11,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
@@ -27,7 +28,7 @@ _COLOURS = "Blues_r"
 
 
 @dataclass(frozen=True)
-class _Grid:
+class Grid:
     """What a heat map shows: values (rows, columns), NaN where there is none, and their marks."""
 
     values: NDArray[Any]
@@ -40,7 +41,7 @@ class _Grid:
 def transfer(board: Board, matrix: Transfer) -> Figure:
     """Accuracy of each target (column) on inputs made for each source (row), mean over seeds."""
     size = len(matrix.models)
-    grid = _Grid(
+    grid = Grid(
         values=np.array(
             [
                 [_number(matrix.entries[source, target].mean) for target in matrix.models]
@@ -78,7 +79,7 @@ def attacks(board: Board) -> Figure:
     worst = [_number(by_model[name].worst.mean) for name in names]
     strongest = [board.strongest(by_model[name]) for name in names]
     framed = [[attack in found for found in strongest] for attack in shown]
-    grid = _Grid(
+    grid = Grid(
         values=np.array([*values, worst]),
         rows=[*shown, "worst case"],
         columns=names,
@@ -91,7 +92,7 @@ def attacks(board: Board) -> Figure:
     return figure
 
 
-def _draw(board: Board, grid: _Grid, cell: float, meaning: str) -> tuple[Figure, Axes]:
+def _draw(board: Board, grid: Grid, cell: float, meaning: str) -> tuple[Figure, Axes]:
     rows, columns = grid.values.shape
     above = _CHARACTER * max(len(short(name)) for name in grid.columns)
     beside = _CHARACTER * max(len(short(name)) for name in grid.rows)
@@ -100,14 +101,7 @@ def _draw(board: Board, grid: _Grid, cell: float, meaning: str) -> tuple[Figure,
     height = rows * min(cell, width / columns if cell == _CELL else cell)
     figure = new_figure(width + beside + 1.3, height + 0.7 * above + 1.0)
     axes = figure.subplots()
-    colours = matplotlib.colormaps[_COLOURS].with_extremes(bad="white")
-    drawn = axes.imshow(
-        grid.values, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto" if cell == _FLAT else "equal"
-    )
-    size = min(7.5, 19 * width / columns)
-    for row, column in np.ndindex(rows, columns):
-        _cell(axes, (row, column), grid, colours, size)
-    _frame(axes, grid)
+    drawn = heat_map(axes, grid, min(7.5, 19 * width / columns), flat=cell == _FLAT)
     for place in _changes(_families(board, grid.columns)):
         axes.axvline(place - 0.5, color=INK, linewidth=1.0)
     bar = figure.colorbar(drawn, ax=axes, shrink=0.8, aspect=30, pad=0.02)
@@ -116,7 +110,26 @@ def _draw(board: Board, grid: _Grid, cell: float, meaning: str) -> tuple[Figure,
     return figure, axes
 
 
-def _cell(axes: Axes, place: tuple[int, int], grid: _Grid, colours: Colormap, size: float) -> None:
+def heat_map(axes: Axes, grid: Grid, size: float, *, flat: bool = False) -> AxesImage:
+    """Draw a grid of shares, every cell with its number in letters of that size (points).
+
+    Args:
+        axes: Where.
+        grid: Values in [0, 1], and the names of rows and columns.
+        size: Of the numbers.
+        flat: Cells fill the axes instead of being squares.
+    """
+    colours = matplotlib.colormaps[_COLOURS].with_extremes(bad="white")
+    drawn = axes.imshow(
+        grid.values, cmap=colours, vmin=0.0, vmax=1.0, aspect="auto" if flat else "equal"
+    )
+    for row, column in np.ndindex(*grid.values.shape):
+        _cell(axes, (row, column), grid, colours, size)
+    _frame(axes, grid)
+    return drawn
+
+
+def _cell(axes: Axes, place: tuple[int, int], grid: Grid, colours: Colormap, size: float) -> None:
     row, column = place
     value, framed = float(grid.values[place]), bool(grid.framed[place])
     known = not np.isnan(value)
@@ -147,7 +160,7 @@ def _readable_on(colour: tuple[float, float, float, float]) -> str:
     return "white" if luminance < 0.26 else INK
 
 
-def _frame(axes: Axes, grid: _Grid) -> None:
+def _frame(axes: Axes, grid: Grid) -> None:
     rows, columns = grid.values.shape
     names = [short(name) for name in grid.columns]
     axes.set_xticks(range(columns), names, rotation=40, ha="right", rotation_mode="anchor")
