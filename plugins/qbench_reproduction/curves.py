@@ -178,7 +178,7 @@ def _matrix(found: Evidence | None, view: View) -> Values:
 @styled
 def regularised_transfer(found: Mapping[str, Evidence]) -> Figure:
     """Figures 5 and 6: images made for the Fourier network on ReUp(λ), and the other way round."""
-    figure = new_figure(WIDTH, 3.9)
+    figure = new_figure(WIDTH, 4.3)
     grid = figure.subplots(2, len(VIEWS), sharex=True, sharey="row")
     for column, view in enumerate(VIEWS):
         at = found.get(view.protocol)
@@ -189,8 +189,8 @@ def regularised_transfer(found: Mapping[str, Evidence]) -> Figure:
             _against_lambda(grid[1, column], sixth, label, filled)
         worst = "all attacks" if view.worst else "PGD"
         grid[0, column].set_title(f"{view.title}\n({worst} at ε = {EPS:g})")
-    grid[0, 0].set_ylabel("Fig. 5: accuracy of ReUp(λ)\non images made for Fourier")
-    grid[1, 0].set_ylabel("Fig. 6: accuracy of Fourier\non images made for ReUp(λ)")
+    grid[0, 0].set_ylabel("accuracy of ReUp(λ) on\nimages made for Fourier")
+    grid[1, 0].set_ylabel("accuracy of Fourier on\nimages made for ReUp(λ)")
     grid[0, 0].set_xticks(LAMBDAS)
     figure.supxlabel("regularisation λ", fontsize=8.0)
     handles, labels = grid[0, 0].get_legend_handles_labels()

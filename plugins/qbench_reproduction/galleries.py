@@ -70,7 +70,8 @@ def examples(
                 -smoothgrad(model, x, y, SEED),
             )
             pictures = [of.double().view(shape).numpy() for of in each]
-            found[name] = Example(*pictures, predict(model, x_adv).argmax(1).numpy())
+            predicted = predict(model, x_adv).argmax(1).numpy()
+            found[name] = Example(*pictures, predicted)  # type: ignore[call-arg]
     return found
 
 

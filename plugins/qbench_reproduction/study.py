@@ -177,8 +177,8 @@ class Study:
                     "fig4",
                     "Transfer matrices",
                     f"Accuracy of model j (column) on images that PGD at ε = {EPS:g} made for "
-                    "model i (row), of images that j classifies correctly clean; on the diagonal the "
-                    "attack on the model itself. Means over seeds.",
+                    "model i (row), of images that j classifies correctly clean; on the diagonal "
+                    "the attack on the model itself. Means over seeds.",
                 )
             ],
         )
@@ -224,8 +224,8 @@ class Study:
                     "fig3",
                     "Perturbed images",
                     f"One test image a class, and what PGD at ε = {EPS:g} makes of it for each "
-                    f"model (seed {galleries.SEED}). Below each image the class that the model gives it, "
-                    "red where it is wrong.",
+                    f"model (seed {galleries.SEED}). Below each image the class that the model gives "
+                    "it, red where it is wrong.",
                 )
             ],
         )
