@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from qbench.datasets.base import Dataset, load_data
 from qbench.errors import StoreError
+from qbench.evaluation.parallel import Advance
 from qbench.protocols import load_protocol
 from qbench.records.columns import Columns
 from qbench.records.record import Record
@@ -24,7 +25,7 @@ from qbench.report.questions import Answers, Question, answers, lipschitz, train
 from qbench.report.radii import best, by_seed, proves
 from qbench.report.transfer import Setting
 from qbench_claims.claim import EVERY, Quantity
-from qbench_claims.patterns import PATTERNS, Patterns
+from qbench_claims.patterns import PATTERNS, Patterns, Trained
 
 Values = NDArray[np.float64]
 
@@ -84,7 +85,7 @@ class Evidence:
             MissingError: The results do not hold it.
         """
         if asked.measure in PATTERNS:
-            values = self._patterns.measure(asked.measure, asked.model, self.weights(asked.model))
+            values = self._patterns.measure(asked.measure, self.trained(asked.model))
         else:
             values = _MEASURES[asked.measure](self, asked)
         if not values:
@@ -109,9 +110,22 @@ class Evidence:
     def _columns(self, record: Record) -> Columns:
         return self._read(record.id)
 
-    def weights(self, model: str) -> dict[int, str]:
-        """Fingerprints of a model's weights by seed."""
-        return {s: r.weights for s, r in self._done("training", model).items() if r.weights}
+    def trained(self, model: str) -> list[Trained]:
+        """The seeds of a model, with the weights that were evaluated."""
+        done = self._done("training", model)
+        return [Trained(model, seed, r.weights) for seed, r in done.items() if r.weights]
+
+    def make_patterns(self, models: Iterable[str], jobs: int, advance: Advance) -> None:
+        """Make the perturbations of models in processes side by side, so that they are there when
+        they are measured.
+
+        Args:
+            models: Their names.
+            jobs: Processes.
+            advance: Told of every model and seed.
+        """
+        work = [one for model in models for one in self.trained(model)]
+        self._patterns.make(work, jobs, advance)
 
     def clean(self, asked: Quantity) -> dict[int, Values]:
         """Whether clean images are classified correctly."""

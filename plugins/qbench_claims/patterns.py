@@ -6,19 +6,21 @@ along D, the mean training image of b minus that of a.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from qbench.datasets.base import Dataset, Split
+from qbench.datasets.base import Dataset, Split, load_data
 from qbench.evaluation.crafting import craft, frozen
 from qbench.evaluation.isolation import isolated
+from qbench.evaluation.parallel import Advance, each
 from qbench.evaluation.scoring import margins, predict
-from qbench.protocols import Protocol
+from qbench.protocols import Protocol, load_protocol
 from qbench.registry import load_registry
 from qbench.weights.files import fingerprint, load_into, unpack
 from qbench.weights.zoo import Zoo, file_name
@@ -37,6 +39,33 @@ LARGE = 0.1  # of the largest |D|: a pixel that means something
 _DRAWS, _NOISE = 25, 0.1  # of SmoothGrad
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A model of the zoo by its weights.
+
+    Args:
+        model, seed: Which.
+        weights: Fingerprint of the weights.
+    """
+
+    model: str
+    seed: int
+    weights: str
+
+    def load(self) -> nn.Module | None:
+        """The model in evaluation mode; None where the zoo has not these weights."""
+        zoo, name = Zoo(), file_name(self.model, self.seed)
+        if zoo.sha256(self.model, self.seed) is None:
+            return None
+        weights = unpack(zoo.read(self.model, self.seed), name)[0].weights
+        if fingerprint(weights) != self.weights:
+            return None
+        with isolated(self.seed):
+            made: nn.Module = load_registry().get("model", self.model).create()
+        load_into(made, weights, name)
+        return made.eval()
+
+
 @dataclass
 class Patterns:
     """Perturbations of a protocol's images, made once a trained model.
@@ -50,50 +79,52 @@ class Patterns:
     protocol: Protocol
     dataset: Dataset
     images: Split
-    _made: dict[tuple[str, int], dict[str, NDArray[np.float64]]] = field(default_factory=dict)
+    _made: dict[Trained, dict[str, NDArray[np.float64]] | None] = field(default_factory=dict)
 
-    def measure(
-        self, what: str, model: str, weights: Mapping[int, str]
-    ) -> dict[int, NDArray[np.float64]]:
+    def make(self, models: Collection[Trained], jobs: int, advance: Advance) -> None:
+        """Make and measure the perturbations of models, in processes side by side.
+
+        Args:
+            models: Of the zoo; what it holds of other weights is left out.
+            jobs: Processes.
+            advance: Told of every model.
+        """
+        work = (
+            [] if self.dataset.image_shape is None else [m for m in models if m not in self._made]
+        )
+        about = partial(_measured, self.protocol.name, self.dataset.name, len(self.images.y))
+        for one, found in each(about, work, jobs):
+            self._made[one] = found
+            advance(1, f"{one.model} seed {one.seed}")
+        advance(len(models) - len(work), "there already")
+
+    def measure(self, what: str, models: Collection[Trained]) -> dict[int, NDArray[np.float64]]:
         """A measure of every image's perturbation, (images,) by seed.
 
         Args:
             what: One of `PATTERNS`.
-            model: A model of the zoo.
-            weights: Fingerprints by seed; what the zoo holds of other weights is left out.
+            models: One model of the zoo in its seeds.
 
         Returns:
             Nothing for a table, which has no spatial frequencies.
         """
-        found: dict[int, NDArray[np.float64]] = {}
-        if self.dataset.image_shape is None:
-            return found
-        for seed, sha256 in weights.items():
-            if (model, seed) not in self._made:
-                made = trained(model, seed, sha256)
-                if made is None:
-                    continue
-                with isolated(seed):
-                    x_adv = attacked(made, self.images, seed, self.protocol)
-                    measured = measures(made, self.dataset, self.images, x_adv, seed)
-                self._made[model, seed] = measured
-            found[seed] = self._made[model, seed][what]
-        return found
+        self.make(models, 1, lambda *_: None)
+        made = {one.seed: self._made.get(one) for one in models}
+        return {seed: found[what] for seed, found in made.items() if found is not None}
 
 
-def trained(model: str, seed: int, sha256: str) -> nn.Module | None:
-    """A model of the zoo in evaluation mode; None where the zoo has not these weights."""
-    zoo = Zoo()
-    if zoo.sha256(model, seed) is None:
+def _measured(
+    protocol: str, dataset: str, images: int, one: Trained
+) -> dict[str, NDArray[np.float64]] | None:
+    """Every measure of a model's perturbations; None where the zoo has not these weights."""
+    model = one.load()
+    if model is None:
         return None
-    name = file_name(model, seed)
-    weights = unpack(zoo.read(model, seed), name)[0].weights
-    if fingerprint(weights) != sha256:
-        return None
-    with isolated(seed):
-        made: nn.Module = load_registry().get("model", model).create()
-    load_into(made, weights, name)
-    return made.eval()
+    attacks, data = load_protocol(protocol), load_data(dataset)
+    chosen = attacks.selection.images(data, images)
+    with isolated(one.seed):
+        x_adv = attacked(model, chosen, one.seed, attacks)
+        return measures(model, data, chosen, x_adv, one.seed)
 
 
 def attacked(model: nn.Module, images: Split, seed: int, protocol: Protocol) -> Tensor:

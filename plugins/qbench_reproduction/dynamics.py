@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from qbench.datasets.base import load_data
+from qbench.evaluation.parallel import Advance, each
 from qbench.records.statistics import mean_std
 from qbench.report.text import escape, listed, table
 from qbench_claims.patterns import EPS
 from qbench_reproduction import kept
 from qbench_reproduction.dynamics_figure import SHOWN, Shown, curves, having
 from qbench_reproduction.figures import save
-from qbench_reproduction.parallel import Advance, each
 from qbench_reproduction.snapshots import (
     BASE,
     Dynamics,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from qbench.evaluation.isolation import isolated
 from qbench.evaluation.scoring import predict
 from qbench.protocols import Protocol
 from qbench.report.figures.style import INK, WIDTH, WRONG, hide, new_figure, styled
-from qbench_claims.patterns import EPS, attacked, input_gradient, smoothgrad, trained
+from qbench_claims.patterns import EPS, Trained, attacked, input_gradient, smoothgrad
 
 SEED = 0
 _SIGNED = "RdBu_r"  # Brewer's: told apart under every common colour-vision deficiency
@@ -41,15 +41,13 @@ class Example:
     predicted: NDArray[np.int64]
 
 
-def examples(
-    dataset: Dataset, protocol: Protocol, weights: Mapping[str, str]
-) -> dict[str, Example]:
-    """The first test image of every class, perturbed for the models of seed 0.
+def examples(dataset: Dataset, protocol: Protocol, models: Iterable[Trained]) -> dict[str, Example]:
+    """The first test image of every class, perturbed for models, by their names.
 
     Args:
         dataset: Of images.
         protocol: How PGD attacks.
-        weights: Fingerprints by model; one that the zoo does not hold is left out.
+        models: Of the zoo; one that it has not is left out.
     """
     assert dataset.image_shape is not None
     labels = dataset.test.y
@@ -57,21 +55,21 @@ def examples(
     x, y = dataset.test.x[first], labels[first]
     shape = (len(first), *dataset.image_shape)
     found = {}
-    for name, sha256 in weights.items():
-        with isolated(SEED):
-            model = trained(name, SEED, sha256)
-            if model is None:
-                continue
-            x_adv = attacked(model, Split(x, y), SEED, protocol)
+    for one in models:
+        model = one.load()
+        if model is None:
+            continue
+        with isolated(one.seed):
+            x_adv = attacked(model, Split(x, y), one.seed, protocol)
             each = (
                 x_adv,
                 x_adv - x,
                 -input_gradient(model, x, y),
-                -smoothgrad(model, x, y, SEED),
+                -smoothgrad(model, x, y, one.seed),
             )
             pictures = [of.double().view(shape).numpy() for of in each]
             predicted = predict(model, x_adv).argmax(1).numpy()
-            found[name] = Example(*pictures, predicted)  # type: ignore[call-arg]
+            found[one.model] = Example(*pictures, predicted)  # type: ignore[call-arg]
     return found
 
 

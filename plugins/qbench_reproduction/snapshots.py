@@ -99,9 +99,7 @@ def measure(moment: Moment) -> dict[str, Any]:
             name: moment.found.training(name, seed).load(moment.epoch)
             for name in moment.found.models
         }
-        made = {
-            name: attacked(model, images, seed, protocol) for name, model in models.items()
-        }
+        made = {name: attacked(model, images, seed, protocol) for name, model in models.items()}
         answer = {}
         for name, model in models.items():
             scored = {source: score(model, x, x_adv, y) for source, x_adv in made.items()}

@@ -70,6 +70,10 @@ class Study:
             results = read_boards(self.archive)
         found = {name: evidence(board) for name, board in results.items()}
         training = "" if self.archive is not None else self._training()
+        for protocol, one in found.items():
+            total = sum(len(one.trained(name)) for name in MODELS)
+            with progress(f"perturbation patterns, {protocol}", total) as advance:
+                one.make_patterns(MODELS, self.jobs, advance)
         with progress("judging", len(claims)) as advance:
             viewed = []
             for claim in claims:
@@ -205,11 +209,8 @@ class Study:
         dataset, folder = ours.dataset, self.out / FIGURES
         if dataset.image_shape is None:
             return
-        weights = {name: ours.weights(name).get(galleries.SEED) for name in MODELS}
-        with progress("drawing patterns", 1) as advance:
-            known = {name: sha256 for name, sha256 in weights.items() if sha256}
-            examples = galleries.examples(dataset, load_protocol(OURS), known)
-            advance(1, f"{len(examples)} models")
+        first = [one for name in MODELS for one in ours.trained(name) if one.seed == galleries.SEED]
+        examples = galleries.examples(dataset, load_protocol(OURS), first)
         write_atomically(self.out / "patterns.csv", page.pattern_values(ours).encode())
         numbers = page.pattern_numbers(ours)
         if not examples:
@@ -224,8 +225,8 @@ class Study:
                     "fig3",
                     "Perturbed images",
                     f"One test image a class, and what PGD at ε = {EPS:g} makes of it for each "
-                    f"model (seed {galleries.SEED}). Below each image the class that the model gives "
-                    "it, red where it is wrong.",
+                    f"model (seed {galleries.SEED}). Below each image the class that the model "
+                    "gives it, red where it is wrong.",
                 )
             ],
         )

@@ -17,6 +17,7 @@ from qbench.datasets.base import load_data
 from qbench.datasets.fitting import fitted
 from qbench.errors import UsageError, WeightsError
 from qbench.evaluation.isolation import isolated
+from qbench.evaluation.parallel import Advance, each
 from qbench.evaluation.training import train
 from qbench.files import read_file, write_atomically
 from qbench.provided import Provided
@@ -25,7 +26,6 @@ from qbench.report.text import escape, listed, table
 from qbench.specs import ModelSpec
 from qbench.weights.files import Provenance, TrainingState, fingerprint, load_into, pack, unpack
 from qbench.weights.zoo import Zoo, file_name
-from qbench_reproduction.parallel import Advance, each
 
 DATASET = "glyphs"
 MODELS = ("reup", "reup-0.1", "reup-0.2", "amplitude", "convnet", "fourier")
