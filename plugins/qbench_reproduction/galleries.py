@@ -99,8 +99,9 @@ def patterns(dataset: Dataset, found: Mapping[str, Example]) -> Figure:
     """Figure 7: δ, the gradient and SmoothGrad of one image a class, a row a model."""
     classes = dataset.classes
     kinds = (("δ", "delta"), ("gradient", "gradient"), ("SmoothGrad", "smoothgrad"))
-    figure = _sheet(len(classes) * len(kinds), len(found))
-    grid = figure.subplots(len(found), len(classes) * len(kinds), squeeze=False)
+    columns = len(classes) * len(kinds)
+    figure = _sheet(columns, len(found))
+    grid = figure.subplots(len(found), columns, squeeze=False)
     for row, (name, example) in zip(grid, found.items(), strict=True):
         for c in range(len(classes)):
             for k, (_, what) in enumerate(kinds):
@@ -114,8 +115,8 @@ def patterns(dataset: Dataset, found: Mapping[str, Example]) -> Figure:
         row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=6.5)
     for c, symbol in enumerate(classes):
         for k, (title, _) in enumerate(kinds):
-            head = f"{symbol}\n{title}" if k == 0 else f"\n{title}"
-            grid[0, c * len(kinds) + k].set_title(head, fontsize=6.5, loc="center")
+            head = f"{symbol}\n{title}" if k == 1 else f"\n{title}"
+            grid[0, c * len(kinds) + k].set_title(head, fontsize=5.2, loc="center")
     return figure
 
 

@@ -21,10 +21,10 @@ from qbench.report.collect import collect
 from qbench.report.export import to_json
 from qbench.weights.files import fingerprint, unpack
 from qbench.weights.zoo import Zoo
-from qbench_claims import patterns
 from qbench_claims.claim import Claim, Quantity, check_names, chosen, ledger, read_claim
 from qbench_claims.evidence import Measured, MissingError, evidence
 from qbench_claims.page import in_full, page
+from qbench_claims.patterns import PATTERNS, Patterns, Trained, attacked, measures
 from qbench_claims.verdict import judge, untested
 
 RULE = """
@@ -216,23 +216,37 @@ def flat():
     )
 
 
+def described(model, dataset):
+    x_adv = attacked(model, dataset.test, 0, load_protocol("glyphs-linf-v1"))
+    return measures(model, dataset, dataset.test, x_adv, 0)
+
+
 def test_perturbations_of_a_linear_model_are_known(flat):
     board = np.indices((16, 16)).sum(0) % 2 * 2.0 - 1.0
-    found = patterns.describe(Linear(0.01 * board.ravel()), flat, 2, seed=0)
+    found = described(Linear(0.01 * board.ravel()), flat)
     # δ = ∓ε times the chequerboard, the highest frequency there is, and minus the gradient.
     assert found["high-frequencies"] == pytest.approx(1.0)
+    assert found["gradient"] == pytest.approx(1.0)
     assert found["smoothgrad"] == pytest.approx(1.0)
     assert found["background"] == pytest.approx(255 / 256)
+    assert found["meaningful"] == pytest.approx(1 / 256)
     assert abs(found["towards-class"]) == pytest.approx(1 / 16)
-    found = patterns.describe(Linear(0.01 * np.ones(256)), flat, 2, seed=0)
+    found = described(Linear(0.01 * np.ones(256)), flat)
     assert found["high-frequencies"] == pytest.approx(0.0, abs=1e-12)
 
 
-def test_perturbations_are_of_the_weights_on_record():
-    made = patterns.Patterns(load_data("glyphs"), 2)
-    zoo = unpack(Zoo().read("convnet", 0), "convnet")[0].weights
-    found = made.measure("smoothgrad", "convnet", {0: fingerprint(zoo), 1: "0" * 64})
-    assert {seed: values.shape for seed, values in found.items()} == {0: (2,)}
+def test_perturbations_are_of_the_weights_on_record_and_of_the_protocols_images():
+    sha256 = fingerprint(unpack(Zoo().read("convnet", 0), "convnet")[0].weights)
+    models = [Trained("convnet", 0, sha256), Trained("convnet", 1, "0" * 64)]
+    glyphs, found = load_data("glyphs"), {}
+    for name in ("glyphs-linf-v1", "wendlinger2024"):
+        protocol = load_protocol(name)
+        made = Patterns(protocol, glyphs, protocol.selection.images(glyphs, 4))
+        made.make(models, 1, lambda *_: None)
+        found[name] = made.measure("background", models)
+        assert list(found[name]) == [0]
+        assert found[name][0].shape == (4,)
+    assert not np.allclose(found["glyphs-linf-v1"][0], found["wendlinger2024"][0])
 
 
 def test_the_page_has_every_claim_and_what_is_missing():
@@ -252,7 +266,7 @@ def test_the_documentation_says_what_the_records_say(board):
     measure, compared = evidence(board).measure, 0
     for claim in ledger():
         sides = [side for case in claim.cases() for side in (case.left, case.right)]
-        if any(getattr(side, "measure", None) in patterns.PATTERNS for side in sides):
+        if any(getattr(side, "measure", None) in PATTERNS for side in sides):
             continue  # those take a minute to compute
         part = page([judge(claim, measure)], "").partition(f"## {claim.name}")[2]
         assert part.partition("Computed by")[0] in written
