@@ -241,7 +241,7 @@ def test_every_published_checkpoint_loads_and_classifies(
     ours = qbench.load_published(model, published / "model_checkpoints" / file)
     assert {p.dtype for p in ours.parameters()} == {dtype}
     x, y = first_hundred
-    assert (ours(x.to(dtype)).argmax(1) == y).float().mean() >= 0.95
+    assert (ours(x).argmax(1) == y).float().mean() >= 0.95
 
 
 def test_checkpoints_that_do_not_fit_are_refused(published, tmp_path):
@@ -251,12 +251,90 @@ def test_checkpoints_that_do_not_fit_are_refused(published, tmp_path):
         qbench.load_published("convnet", tmp_path / "none")
 
 
+def fourier_checkpoint(path, seed=0, dtype=torch.float64):
+    """A checkpoint of a sine network in the authors' names, and its three matrices."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {"encoding_layer": (32, 256), "linear_sin": (4, 32), "linear_cos": (4, 32)}
+    state = {
+        f"{name}.weight": 0.2 * torch.randn(shape, generator=generator, dtype=torch.float64)
+        for name, shape in shapes.items()
+    }
+    torch.save({name: value.to(dtype) for name, value in state.items()}, path)
+    return [state[name].numpy() for name in state]
+
+
+def test_a_checkpoint_in_double_precision_takes_images_in_single(tmp_path):
+    w, s, c = fourier_checkpoint(tmp_path / "fourier")
+    model = qbench.load_published("fourier", tmp_path / "fourier")
+    x = torch.rand(5, 256, requires_grad=True)
+    scores, pixels = model(x), x.detach().double().numpy()
+    z = pixels @ w.T
+    assert scores.dtype == torch.float64
+    np.testing.assert_allclose(scores.detach(), np.sin(z) @ s.T + np.cos(z) @ c.T, atol=1e-12)
+    (gradient,) = torch.autograd.grad(scores[:, 2].sum(), x)
+    expected = (np.cos(z) * s[2] - np.sin(z) * c[2]) @ w
+    assert gradient.dtype == torch.float32
+    np.testing.assert_allclose(gradient, expected, rtol=1e-6, atol=1e-7)
+    # In single precision it would be off by more than that.
+    assert abs(scores.detach() - model.float()(x).detach().double()).max() > 1e-8
+
+
+def test_a_checkpoint_in_double_precision_is_evaluated_and_certified(tmp_path):
+    evaluated, certified = {}, {}
+    for dtype in (torch.float64, torch.float32):
+        fourier_checkpoint(tmp_path / "fourier", dtype=dtype)
+        model = qbench.load_published("fourier", tmp_path / "fourier")
+        x = torch.rand(20, 256, generator=torch.Generator().manual_seed(1))
+        data = x, model(x).argmax(1)
+        evaluated[dtype] = qbench.evaluate(model, "pgd", 0.003, data=data)
+        certified[dtype] = qbench.certify(model, data, certifier="fourier-lipschitz").radius
+    one, other = evaluated.values()
+    assert one.x_adv.dtype == other.x_adv.dtype == torch.float32
+    assert 0 < one.robust_accuracy == other.robust_accuracy < 1
+    one, other = certified.values()
+    assert one.min() > 0
+    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda state: state | {"more": torch.zeros(1)}, "is no published fourier checkpoint"),
+        (lambda state: {}, "is no published fourier checkpoint: it holds nothing"),
+        (
+            lambda state: state | {"linear_sin.weight": torch.zeros(4, 31)},
+            r"'sine.weight' has shape \(4, 31\), the model's has \(4, 32\)",
+        ),
+        (
+            lambda state: state | {"linear_sin.weight": torch.zeros(4, 32, dtype=torch.int64)},
+            "'sine.weight' is torch.int64",
+        ),
+        (lambda state: {k: v.to(torch.complex64) for k, v in state.items()}, "torch.complex64"),
+        (lambda state: {k: v / 0 for k, v in state.items()}, "is not finite"),
+        (lambda state: list(state.values()), "hold no state dict but a list"),
+    ],
+)
+def test_a_checkpoint_that_holds_something_else_is_refused(tmp_path, change, complaint):
+    path = tmp_path / "fourier"
+    fourier_checkpoint(path)
+    torch.save(change(torch.load(path, weights_only=True)), path)
+    with pytest.raises(WeightsError, match=complaint) as raised:
+        qbench.load_published("fourier", path)
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_model_without_published_checkpoint_has_none(tmp_path):
+    with pytest.raises(WeightsError, match="published no checkpoint of reup-hw4"):
+        qbench.load_published("reup-hw4", tmp_path / "any")
+
+
 def test_a_pickle_that_runs_code_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):
             return (open, (str(tmp_path / "pwned"), "w"))
 
     torch.save({"conv.0.weight": Evil()}, tmp_path / "evil")
-    with pytest.raises(WeightsError, match="no published convnet checkpoint"):
+    with pytest.raises(WeightsError, match="could run code and is not read"):
         qbench.load_published("convnet", tmp_path / "evil")
     assert not (tmp_path / "pwned").exists()

@@ -69,11 +69,11 @@ def _attacks(results: PublishedResults) -> str:
         for one in results.protocols
     ]
     return (
-        "Each entry is *attacked / robust* accuracy under the protocol's PGD. The authors count an "
-        "image if it is classified correctly under attack; robust accuracy counts it only if it is "
-        "classified correctly without an attack too. The worst case is robust accuracy under all "
-        "of PGD and APGD-T (Croce and Hein 2020), made for the checkpoint itself and for every "
-        "other one.\n\n" + "\n".join(lines)
+        "Accuracy under the protocol's PGD, by ε. The authors count an image if it is classified "
+        "correctly under attack; robust accuracy counts it only if it is classified correctly "
+        "without an attack too. Where the two differ, an entry is *attacked / robust*. The worst "
+        "case is robust accuracy under all of PGD and APGD-T (Croce and Hein 2020, 50 steps), made "
+        "for the checkpoint itself and for every other one.\n\n" + "\n".join(lines)
     )
 
 
@@ -83,19 +83,22 @@ def _accuracy(results: PublishedResults) -> str:
     for at, checkpoint in enumerate(results.checkpoints):
         for one in results.protocols:
             accuracy = one.accuracy[at]
-            pairs = zip(accuracy.attacked, accuracy.robust, strict=True)
             rows.append(
                 [
                     escape(checkpoint.file),
                     f"`{one.protocol}`",
                     f"{accuracy.clean:.3f}",
-                    *(f"{attacked:.3f} / {robust:.3f}" for attacked, robust in pairs),
+                    *map(_counted, accuracy.attacked, accuracy.robust),
                     f"{accuracy.worst:.3f}",
                 ]
             )
     head = ["checkpoint", "protocol", "clean", *(f"ε = {eps:g}" for eps in first.eps)]
     head.append(f"worst case, ε = {first.transfer_eps:g}")
     return table(head, rows, ["left"] * 2 + ["right"] * (2 + len(first.eps)))
+
+
+def _counted(attacked: float, robust: float) -> str:
+    return f"{robust:.3f}" if attacked == robust else f"{attacked:.3f} / {robust:.3f}"
 
 
 def _counts(results: PublishedResults) -> str:
@@ -106,7 +109,9 @@ def _counts(results: PublishedResults) -> str:
         for attacked, robust in zip(accuracy.attacked, accuracy.robust, strict=True)
     ]
     if max(gaps) == 0:
-        return "The two counts agree everywhere: no misclassified image is mended by an attack."
+        return (
+            "The two counts agree everywhere: PGD mends no image that is misclassified without it."
+        )
     return f"The two counts differ by at most {max(gaps):.3f}."
 
 
@@ -157,7 +162,7 @@ def _verdicts(results: PublishedResults) -> str:
     def rows(weights: Weights) -> list[str]:
         return list(dict.fromkeys(one.row for one in results.table_1 if one.weights == weights))
 
-    same, other, none = map(rows, ("these weights", "other weights", "no checkpoint here"))
+    same, other, none = rows("these weights"), rows("other weights"), rows("no checkpoint here")
     total = len({one.row for one in results.table_1})
     lines = [
         "The bound depends on nothing but the weights, so a row whose number differs was computed "

@@ -5,16 +5,18 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.lines import Line2D
 
 from qbench.records.statistics import wilson_interval
 from qbench.report.board import ModelFacts
 from qbench.report.figures.matrix import Grid, heat_map
-from qbench.report.figures.style import WIDTH, looks, new_figure, styled
+from qbench.report.figures.style import INK, WIDTH, looks, new_figure, styled
 from qbench.report.text import short
 from qbench_reproduction.published.results import PublishedResults, UnderProtocol
 
 _QUANTUM = ("reup", "amplitude")
-_CELL = 0.46  # inches
+_CELL, _CURVES, _AROUND = 0.46, 2.3, 1.3  # inches: of the matrix, the curves, and both's margins
 _APART = 0.0022  # pixel units between the error bars of two checkpoints at one budget
 
 
@@ -22,17 +24,20 @@ _APART = 0.0022  # pixel units between the error bars of two checkpoints at one 
 def figure(results: PublishedResults) -> Figure:
     """Above, robust accuracy by ε with 95 % Wilson intervals, a column a protocol; below, transfer.
 
-    Hollow markers are the worst case over all attacks.
+    Hollow markers are the worst case over all attacks. Checkpoints have numbers, which the columns
+    of the matrices carry.
     """
-    size = len(results.checkpoints)
-    drawn = new_figure(WIDTH, 3.6 + 1.5 + _CELL * size)
-    heights = (2.3, 1.2 + _CELL * size)
-    axes = drawn.subplots(2, len(results.protocols), height_ratios=heights, squeeze=False)
+    side = _CELL * len(results.checkpoints)
+    height = _CURVES + side + _AROUND + 0.1 * len(results.checkpoints)
+    drawn = new_figure(WIDTH, height, ConstrainedLayoutEngine(h_pad=0.08))
+    axes = drawn.subplots(2, len(results.protocols), height_ratios=(_CURVES, side), squeeze=False)
     for column, one in enumerate(results.protocols):
         _curves(axes[0, column], results, one)
         _matrix(axes[1, column], results, one, first=column == 0)
-    axes[0, 0].set_ylabel("robust accuracy")
+    axes[0, 0].set_ylabel("robust accuracy under PGD")
     handles, labels = axes[0, 0].get_legend_handles_labels()
+    handles.append(Line2D([], [], color=INK, marker="o", markerfacecolor="white", linestyle="none"))
+    labels.append("hollow: worst case over every attack")
     drawn.legend(handles, labels, loc="outside upper center", ncols=2)
     return drawn
 
@@ -58,7 +63,7 @@ def _curves(axes: Axes, results: PublishedResults, one: UnderProtocol) -> None:
             marker=shown.marker,
             linestyle=shown.line,
             elinewidth=0.8,
-            label=short(checkpoint.file, 40),
+            label=f"{at + 1}  {short(checkpoint.file, 40)}",
         )
         axes.plot(
             one.transfer_eps + beside,
@@ -84,9 +89,13 @@ def _matrix(axes: Axes, results: PublishedResults, one: UnderProtocol, *, first:
         framed=np.eye(len(files), dtype=np.bool_),
     )
     heat_map(axes, grid, size=7.0)
+    numbers = range(1, len(files) + 1)
+    axes.set_xticks(range(len(files)), [str(n) for n in numbers], rotation=0, ha="center")
     axes.set_xlabel("shown to (target)")
-    axes.set_title(f"{one.protocol}, PGD, ε = {one.transfer_eps:g}")
+    axes.set_title(f"accuracy of the target, PGD, ε = {one.transfer_eps:g}")
     if first:
         axes.set_ylabel("made to fool (source)")
+        named = [f"{short(file)}  {n}" for file, n in zip(files, numbers, strict=True)]
     else:
-        axes.set_yticklabels([])
+        named = [str(n) for n in numbers]
+    axes.set_yticks(range(len(files)), named)
