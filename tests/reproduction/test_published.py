@@ -117,18 +117,24 @@ def test_the_leaderboards_attack_and_the_transfer_are_those_of_the_library(autho
         qbench.load_published(one.model, authors / "model_checkpoints" / one.file)
         for one in results.checkpoints
     ]
+    clean = torch.stack([target(split.x).argmax(1) == split.y for target in models])
+    standing = clean.clone()  # target, image
     for source, model in enumerate(models):
         accuracy = protocol.accuracy[source]
         found = qbench.evaluate(model, "pgd", protocol.eps, data=split)
         assert accuracy.clean == found[0].clean_accuracy
         assert accuracy.robust == tuple(one.robust_accuracy for one in found)
-        x_adv = found[protocol.eps.index(0.1)].x_adv
-        row = [(target(x_adv).argmax(1) == split.y).double().mean().item() for target in models]
-        assert list(protocol.transfer[source]) == row
+        made = [found[protocol.eps.index(0.1)].x_adv]
+        made += [qbench.evaluate(model, "apgd-t", 0.1, data=split, steps=50).x_adv]
+        told = [torch.stack([t(x).argmax(1) == split.y for t in models]) for x in made]
+        assert list(protocol.transfer[source]) == told[0].double().mean(1).tolist()
+        standing &= told[0] & told[1]
+    assert [one.worst for one in protocol.accuracy] == standing.double().mean(1).tolist()
+    assert 0 < standing.sum() < clean.sum()
     assert len({entry for row in protocol.transfer for entry in row}) > 2
 
 
-def test_the_worst_case_is_no_larger_than_any_attack(results):
+def test_no_attack_does_more_than_the_worst_case(results):
     for protocol in results.protocols:
         at = protocol.eps.index(protocol.transfer_eps)
         columns = zip(*protocol.transfer, strict=True)
@@ -304,11 +310,18 @@ def test_a_pickle_that_runs_code(copied, old):
     assert not (copied / "made").exists()
 
 
-def test_scores_that_are_not_finite(copied):
-    file = copied / "model_checkpoints" / "ConvNet-single-layer-0_0reg-ep20"
+@pytest.mark.parametrize(
+    ("name", "value", "complaint"),
+    [
+        ("ConvNet-single-layer-0_0reg-ep20", 1e30, "scores of image 0 (16 in all) are not finite"),
+        ("Fourier-32-neurons-0_0reg-ep20", 1e300, "cannot be evaluated"),
+    ],
+)
+def test_weights_too_large_to_compute_with(copied, name, value, complaint):
+    file = copied / "model_checkpoints" / name
     state = torch.load(file, weights_only=True)
-    torch.save({name: torch.full_like(value, 1e30) for name, value in state.items()}, file)
-    refused(copied, WeightsError, file, "not finite")
+    torch.save({key: torch.full_like(old, value) for key, old in state.items()}, file)
+    refused(copied, WeightsError, file, complaint)
 
 
 def test_images_of_another_size_or_kind(copied):
