@@ -16,7 +16,9 @@ from qbench.report.text import short
 from qbench_reproduction.published.results import PublishedResults, UnderProtocol
 
 _QUANTUM = ("reup", "amplitude")
-_CELL, _CURVES, _AROUND = 0.46, 2.3, 1.3  # inches: of the matrix, the curves, and both's margins
+_CURVES, _AROUND = 2.3, 1.3  # inches: height of the curves, and of what stands around the axes
+_CELL, _SIDE = 0.46, 2.4  # inches: of a matrix, at most
+_LARGEST, _FILL = 7.0, 22.0  # points: of its numbers, and of a number an inch of its cell
 _APART = 0.0022  # pixel units between the error bars of two checkpoints at one budget
 
 
@@ -27,7 +29,7 @@ def figure(results: PublishedResults) -> Figure:
     Hollow markers are the worst case over all attacks. Checkpoints have numbers, which the columns
     of the matrices carry.
     """
-    side = _CELL * len(results.checkpoints)
+    side = min(_CELL * len(results.checkpoints), _SIDE)
     height = _CURVES + side + _AROUND + 0.1 * len(results.checkpoints)
     drawn = new_figure(WIDTH, height, ConstrainedLayoutEngine(h_pad=0.08))
     axes = drawn.subplots(2, len(results.protocols), height_ratios=(_CURVES, side), squeeze=False)
@@ -88,7 +90,7 @@ def _matrix(axes: Axes, results: PublishedResults, one: UnderProtocol, *, first:
         columns=files,
         framed=np.eye(len(files), dtype=np.bool_),
     )
-    heat_map(axes, grid, size=7.0)
+    heat_map(axes, grid, min(_LARGEST, _FILL * _SIDE / len(files)))
     numbers = range(1, len(files) + 1)
     axes.set_xticks(range(len(files)), [str(n) for n in numbers], rotation=0, ha="center")
     axes.set_xlabel("shown to (target)")
