@@ -15,6 +15,7 @@ from qbench.report.board import ModelFacts
 from qbench.report.figures.style import WIDTH, Look, looks, new_figure, styled
 from qbench_claims.patterns import EPS
 from qbench_reproduction.snapshots import BASE, Dynamics
+from qbench_reproduction.trajectories import MODELS
 
 
 @dataclass(frozen=True)
@@ -96,11 +97,12 @@ def curves(found: Dynamics) -> Figure:
 
 
 def model_looks(models: Sequence[str]) -> dict[str, Look]:
-    """A colour and a marker a model, and the line of its family: all are in one panel."""
+    """A colour and a marker a model, the same in every figure, and the line of its family."""
     registry = load_registry()
-    families = {name: registry.get("model", name).spec.family for name in models}
-    apart = looks([ModelFacts(name, "") for name in models])
-    lines = looks([ModelFacts(name, families[name]) for name in models])
+    order = [*MODELS, *(name for name in models if name not in MODELS)]
+    families = {name: registry.get("model", name).spec.family for name in order}
+    apart = looks([ModelFacts(name, "") for name in order])
+    lines = looks([ModelFacts(name, families[name]) for name in order])
     return {name: replace(apart[name], line=lines[name].line) for name in models}
 
 
