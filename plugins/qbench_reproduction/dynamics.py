@@ -102,10 +102,10 @@ def section_dynamics(found: Dynamics) -> str:
         + "), so its course says more than its height. The share of high frequencies is the part "
         "of the perturbation's energy at spatial frequencies above a quarter of a cycle a pixel: "
         f"it is {_of_noise():.2f} for white noise, and lower for smooth patterns.",
-        f"![Curves against the epoch, a line a model]({FIGURE}.png)",
+        f"![Curves against the epoch, a line a model](figures/{FIGURE}.png)",
         f"*Lines are means over the seeds {listed(found.seeds)}, bands ± one standard deviation. "
         f"Panel e: each model on images that were made for {BASE} of the same seed and epoch. "
-        f"Panel f: {BASE} on images made for each model.*",
+        f"Panel f: {BASE} on images made for each model.* [PDF](figures/{FIGURE}.pdf)",
     ]
     if len(found.seeds) > 1 and first != last:
         parts.append(

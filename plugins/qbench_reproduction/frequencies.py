@@ -7,13 +7,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from qbench.evaluation.parallel import Advance, each
 from qbench.records.statistics import mean_std
 from qbench.report.text import escape, listed, table
 from qbench_claims.patterns import EPS
 from qbench_reproduction import kept
 from qbench_reproduction.figures import save
 from qbench_reproduction.frequencies_figure import series, spectra, surrogates
-from qbench_reproduction.parallel import Advance, each
 from qbench_reproduction.portraits import BASE, COPIES, Frequencies, Portrait, Sitting, measure
 from qbench_reproduction.spectrum import Spectrum
 from qbench_reproduction.surrogate import Fit
@@ -124,11 +124,11 @@ def section_frequencies(found: Frequencies) -> str:
         "pixels and displacements of up to 10 times the pixel's range, the sum and the circuit "
         f"differ by at most {deviation:.1e} in double precision. The Fourier network is such a sum "
         "by its definition: its frequencies along a pixel are the weights of that pixel.",
-        f"![Power and squared slope against the frequency]({SPECTRA}.png)",
+        f"![Power and squared slope against the frequency](figures/{SPECTRA}.png)",
         "*Mean square of the waves (a, b) and of their slopes (c, d) per decade of |ω|, summed "
         "over the scores, in units of the scores' variance over the test images: means over all "
-        f"pixels and one image of each class. Lines are means over the seeds {listed(found.seeds)}, bands "
-        "± one standard deviation.*",
+        "pixels and one image of each class. Lines are means over the seeds "
+        f"{listed(found.seeds)}, bands ± one standard deviation.* [PDF](figures/{SPECTRA}.pdf)",
         f"The largest frequency of any model is {largest:.2f}. A pixel's whole range is 1, so a "
         "wave of |ω| below π = 3.14 does not finish half a turn within it. An attack moves every "
         "pixel by a little and uses the slope, to which a wave contributes with the square of its "
@@ -188,13 +188,13 @@ def _about_surrogates(found: Frequencies) -> list[str]:
         f"images alone, or also to {max(COPIES)} copies of each with every pixel moved by ±{EPS:g} "
         "at random. An attacker who can ask a circuit for scores can make one, and attack it with "
         "its gradients.",
-        f"![Likeness of surrogates, and circuits under their attacks]({SURROGATES}.png)",
+        f"![Likeness of surrogates, and circuits under their attacks](figures/{SURROGATES}.png)",
         f"*Unexplained variance (a) and share of equal classes (b) on {found.images} clean test "
         "images, mean cosine of the input gradients of the label's margin (c), and accuracy of the "
         f"circuits on images that PGD at ε = {EPS:g} made for the surrogates (d to f), against the "
         f"number of frequencies. Lines are means over the seeds {listed(found.seeds)}, bands ± one "
         "standard deviation. Horizontal lines: images made for the circuit itself, and for the "
-        "Fourier network of the same seed.*",
+        f"Fourier network of the same seed.* [PDF](figures/{SURROGATES}.pdf)",
         " ".join(_verdict(found, model) for model in found.circuits),
         f"Surrogates with {largest} frequencies, and the accuracy of the circuits under attack:",
         table(head, rows, ["left", "left", *["right"] * 6]),

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from qbench.datasets.base import load_data
+from qbench.datasets.base import Split, load_data
 from qbench.errors import WeightsError
 from qbench.evaluation.isolation import isolated
 from qbench.evaluation.scoring import score
@@ -125,8 +125,8 @@ def measure(sitting: Sitting) -> dict[str, Any]:
     with isolated(seed):
         model = found.training(sitting.model, seed).load(sitting.epoch)
         base = found.training(BASE, seed).load(sitting.epoch)
-        own = score(model, x, attacked(model, dataset, sitting.images, seed), y)
-        other = score(model, x, attacked(base, dataset, sitting.images, seed), y)
+        own = score(model, x, attacked(model, Split(x, y), seed, load_protocol(DEFAULT)), y)
+        other = score(model, x, attacked(base, Split(x, y), seed, load_protocol(DEFAULT)), y)
         surrogates: list[Fit] = []
         if sitting.sizes and isinstance(model, ReUpload):
             surrogates = fits(

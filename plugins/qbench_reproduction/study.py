@@ -121,18 +121,20 @@ class Study:
             moved = dynamics.run(
                 self.out / "dynamics", trained, jobs=self.jobs, advance=advance, images=images
             )
-        with progress("frequencies", frequencies.steps(seeds)) as advance:
+        with progress("frequencies", frequencies.steps(trained)) as advance:
             spectra = frequencies.run(
-                self.out / "frequencies", seeds=seeds, jobs=self.jobs, advance=advance
+                self.out / "frequencies", trained, jobs=self.jobs, advance=advance, images=images
             )
         folder = self.out / FIGURES
         dynamics.draw(moved, folder)
         frequencies.draw(spectra, folder)
         return "\n\n".join(
             [
-                "## Training anew",
+                "## Training, epoch by epoch",
                 trajectories.section_trajectories(trained),
+                "### Robustness along the training",
                 dynamics.section_dynamics(moved),
+                "## The frequencies of a circuit",
                 frequencies.section_frequencies(spectra),
             ]
         )

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from qbench.datasets.base import Dataset
+from qbench.datasets.base import Dataset, Split
 from qbench.evaluation.crafting import frozen
 from qbench.evaluation.scoring import margins, predict, score
+from qbench.protocols import DEFAULT, load_protocol
 from qbench_claims.patterns import EPS, attacked
 from qbench_quantum.models import ReUpload
 from qbench_reproduction.spectrum import coefficients, frequencies
@@ -121,7 +122,7 @@ def compare(
     theirs, ours = predict(model, x).double(), predict(surrogate, x).double()
     left, spread = (theirs - ours).square().sum(), (theirs - theirs.mean(0)).square().sum()
     cosine = torch.cosine_similarity(_slope(model, x, y), _slope(surrogate, x, y), dim=1)
-    x_adv = attacked(surrogate, dataset, images, seed)
+    x_adv = attacked(surrogate, Split(x, y), seed, load_protocol(DEFAULT))
     return (
         float(1 - left / spread),
         float((theirs.argmax(1) == ours.argmax(1)).double().mean()),
