@@ -159,7 +159,7 @@ def _spectra(found: Frequencies) -> str:
 
 
 def _about_surrogates(found: Frequencies) -> list[str]:
-    epoch, largest = found.epochs[0], max(fit.size for fit in _fits(found))
+    epoch, largest = found.epochs[0], max(fit.size for fit in found.fits)
     rows = []
     for model in found.circuits:
         of = found.of(model, epoch)
@@ -207,10 +207,6 @@ _COLUMNS: tuple[tuple[Callable[[Fit], float], int], ...] = (
     (lambda fit: fit.gradient, 2),
     (lambda fit: fit.accuracy, 2),
 )
-
-
-def _fits(found: Frequencies) -> list[Fit]:
-    return [fit for one in found.portraits.values() for fit in one.fits]
 
 
 def _verdict(found: Frequencies, model: str) -> str:

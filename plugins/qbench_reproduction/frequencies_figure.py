@@ -19,6 +19,7 @@ from qbench_reproduction.spectrum import EDGES
 from qbench_reproduction.surrogate import Fit
 
 _SHADE = 0.15
+_SMALLEST = 1e-9  # unexplained variance that is drawn
 _DASHED = (0, (3, 1.5))
 _PER_DECADE = 1 / np.diff(np.log10(EDGES))
 _SEEN = (3e-3, 5.0)  # radians: what is beyond counts in the outermost bins
@@ -100,7 +101,7 @@ def surrogates(found: Frequencies) -> Figure:
     figure = new_figure(WIDTH, 4.7)
     grid = figure.subplots(2, 3, sharex=True)
     likeness: list[tuple[str, str, Callable[[Fit], float]]] = [
-        ("scores", "unexplained variance 1 − R²", lambda fit: 1 - fit.r2),
+        ("scores", "unexplained variance 1 − R²", lambda fit: max(1 - fit.r2, _SMALLEST)),
         ("classes", "share of equal classes", lambda fit: fit.agreement),
         ("gradients", "mean cosine", lambda fit: fit.gradient),
     ]
@@ -111,8 +112,11 @@ def surrogates(found: Frequencies) -> Figure:
                 _band(axes, sizes, values, drawn[model], model, hollow=not copies, most=1.0)
         axes.set_title(f"{letter}  {title}")
         axes.set_ylabel(label)
+    left = np.array([max(1 - fit.r2, _SMALLEST) for fit in found.fits])
+    grid[0][0].set_ylim(left.min() / 2, 2 * left.max())
     grid[0][0].set_yscale("log")
     grid[0][0].yaxis.set_major_formatter("{x:g}")
+    grid[0][1].set_ylim(min(fit.agreement for fit in found.fits) - 0.005, 1.005)
     grid[0][2].set_ylim(0, 1.02)
     for axes, letter, model in zip(grid[1], "def", circuits, strict=False):
         look = drawn[model]

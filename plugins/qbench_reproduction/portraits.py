@@ -69,6 +69,11 @@ class Frequencies:
         return [self.portraits[model, seed, epoch] for seed in self.seeds]
 
     @property
+    def fits(self) -> list[Fit]:
+        """Every surrogate."""
+        return [fit for one in self.portraits.values() for fit in one.fits]
+
+    @property
     def circuits(self) -> list[str]:
         """Models with surrogates."""
         first = self.epochs[0]
