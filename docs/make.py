@@ -45,11 +45,19 @@ def command_line() -> str:
     return "\n".join(parts)
 
 
+TOP = 8  # rows of the README's table
+
+
+def top(table: str) -> str:
+    """The first rows of a markdown table, without its last column."""
+    return "\n".join(line.rsplit("|", 2)[0] + "|" for line in table.splitlines()[: TOP + 2])
+
+
 def readme() -> str:
-    """The README with the first table of the leaderboard."""
+    """The README with the top of the leaderboard."""
     results = open_results(ROOT / "leaderboard" / "results")
     protocol = load_protocol(results.records[0].task.protocol.name)
-    table = ranking_table(results, protocol=protocol)
+    table = top(ranking_table(results, protocol=protocol))
     text = (ROOT / "README.md").read_text()
     return block("leaderboard").sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
 
