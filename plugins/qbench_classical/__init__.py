@@ -1,4 +1,4 @@
-"""First-party classical models: a small convolutional network and a Fourier network."""
+"""First-party classical models: convolutional networks and a Fourier network."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _network(name: str, description: str, tuning: str, recipe: Recipe) -> ModelS
 
 @hookimpl
 def qbench_models() -> Iterable[ModelSpec]:
-    """The two classical networks of the reference paper, trained longer, and made robust."""
+    """The networks of the reference paper, trained longer and made robust; quanvolution's twin."""
     longer = "not tuned: the published recipe of {} with 100 epochs"
     attacked = "not tuned: the published recipe of {} on images attacked at the ranking budget"
     certified = "step size and λ chosen on 200 of the training images, by certified accuracy"
@@ -89,4 +89,14 @@ def qbench_models() -> Iterable[ModelSpec]:
         "fourier, trained for certificates, 100 epochs",
         certified,
         Recipe(epochs=100, learning_rate=1e-2, regularisation=3e-6),
+    )
+    yield ModelSpec(
+        name="quanvolution-cnn",
+        description="quanvolution with a 2x2 convolution and tanh for its circuit; 20 epochs",
+        factory="qbench_classical.models:PatchNetwork",
+        family="classical",
+        structure="patch-network",
+        fits_data=("image_shape", "classes"),
+        tuning="not tuned: the published recipe of convnet",
+        paper="arXiv:2403.05596",
     )

@@ -1,20 +1,23 @@
 """Classical classifiers of Wendlinger et al. 2024: theirs are for 16x16 images in four classes.
 
 Both define `regularisation()`, the square of a bound on how fast their scores can move in ℓ∞; a
-recipe without λ does not use it.
+recipe without λ does not use it. Beside them stands the twin of the quanvolutional network.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from qbench.errors import Unsupported
 
 _KERNEL, _SMALLEST = 5, 4
+_PATCH = 2  # side of the patches that a quanvolution reads
 
 
 class ConvNet(nn.Module):
@@ -102,3 +105,38 @@ class Fourier(nn.Module):
         waves = torch.stack([self.sine.weight, self.cosine.weight])
         amplitudes: Tensor = torch.linalg.vector_norm(waves, dim=0).sum(0)
         return (amplitudes * self.frequencies.weight.abs().sum(1)).sum().square()
+
+
+class PatchNetwork(nn.Module):
+    """Conv2d(1→4, 2x2, stride 2) → tanh → Linear: a quanvolutional network without its circuit.
+
+    What `qbench_quantum.quanvolution` measures, this convolves: the same patches, as many channels
+    of the same range [-1, 1], the same linear layer.
+
+    Args:
+        image_shape: Rows and columns, at least 2 each; an odd one is filled up with zeros.
+        classes: Their number.
+
+    Raises:
+        Unsupported: There are no images of that size.
+    """
+
+    def __init__(self, image_shape: Sequence[int] | None = (16, 16), classes: int = 4) -> None:
+        super().__init__()
+        if image_shape is None:
+            raise Unsupported("it convolves images, and a table has none")
+        rows, columns = image_shape
+        if min(rows, columns) < _PATCH:
+            raise Unsupported(
+                f"it convolves images of at least {_PATCH}x{_PATCH}, not {rows}x{columns}"
+            )
+        self.image_shape = rows, columns
+        self.conv = nn.Conv2d(1, _PATCH**2, kernel_size=_PATCH, stride=_PATCH)
+        patches = math.ceil(rows / _PATCH) * math.ceil(columns / _PATCH)
+        self.linear = nn.Linear(_PATCH**2 * patches, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (n, classes) of flattened images x (n, rows · columns)."""
+        rows, columns = self.image_shape
+        images = pad(x.view(-1, 1, rows, columns), (0, columns % _PATCH, 0, rows % _PATCH))
+        return self.linear(torch.tanh(self.conv(images)).flatten(1))  # type: ignore[no-any-return]

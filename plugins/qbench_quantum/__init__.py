@@ -1,4 +1,4 @@
-"""First-party quantum models: data re-uploading and amplitude encoding."""
+"""First-party quantum models: data re-uploading, amplitude encoding and quanvolution."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _hardware(layers: int) -> ModelSpec:
 
 @hookimpl
 def qbench_models() -> Iterable[ModelSpec]:
-    """Circuits: re-uploading and amplitude, plain, regularised, for devices, made robust."""
+    """Circuits: re-uploading, amplitude, quanvolution; regularised, for devices, made robust."""
     for epochs, suffix in ((20, ""), (100, "-ep100")):
         yield _reup(f"reup{suffix}", 0.0, epochs)
         yield _reup(f"reup-0.1{suffix}", 0.1, epochs)
@@ -104,3 +104,26 @@ def qbench_models() -> Iterable[ModelSpec]:
     )
     for layers in (4, 8):
         yield _hardware(layers)
+    yield ModelSpec(
+        name="reup-fixed",
+        description="data re-uploading as reup, its encoding held at w = 0.5, 20 epochs",
+        factory="qbench_quantum.models:ReUpload",
+        params={"encoding": 0.5},
+        family="quantum",
+        structure="reupload-circuit",
+        engine=_ENGINE,
+        fits_data=_FITS,
+        tuning="recipe not tuned: that of reup; w chosen on 200 of the training images",
+        paper="arXiv:2311.11871",
+    )
+    yield ModelSpec(
+        name="quanvolution",
+        description="a circuit of 4 qubits over 2x2 patches, then linear; 20 epochs",
+        factory="qbench_quantum.quanvolution:Quanvolution",
+        family="quantum",
+        structure="quanvolutional-network",
+        engine=_ENGINE,
+        fits_data=("image_shape", "classes"),
+        tuning="not tuned: the published recipe of convnet",
+        paper="arXiv:2403.05596",
+    )

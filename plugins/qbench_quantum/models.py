@@ -70,6 +70,8 @@ class ReUpload(CircuitClassifier):
         engine: Where the circuit runs.
         penalty: What regularisation keeps small: the `"squares"` of the weights, as the paper, or
             the `"grouped"` bound on how far a perturbation in ℓ∞ can turn the state.
+        encoding: What every weight is held at, so that θ alone is trained and no penalty changes
+            anything (Berberich et al. 2023); by default the weights are trained.
     """
 
     published_names: ClassVar[Mapping[str, str]] = {
@@ -85,6 +87,7 @@ class ReUpload(CircuitClassifier):
         features: int = 256,
         engine: Engine | None = None,
         penalty: Literal["squares", "grouped"] = "squares",
+        encoding: float | None = None,
     ) -> None:
         if qubits is None:
             qubits = qubits_for(features, classes)
@@ -96,7 +99,8 @@ class ReUpload(CircuitClassifier):
         self.rotations = 3 * qubits * layers
         if not 1 <= features <= self.rotations:
             raise ValueError(f"{self.rotations} rotations cannot read {features} features")
-        self.w = nn.Parameter(_SMALL * torch.rand(shape))
+        w = _SMALL * torch.rand(shape) if encoding is None else torch.full(shape, float(encoding))
+        self.w = nn.Parameter(w, requires_grad=encoding is None)
         self.theta = nn.Parameter(_SMALL * torch.rand(shape))
 
     def forward(self, x: Tensor) -> Tensor:
