@@ -1,5 +1,7 @@
 """The zoo's models are exactly those of PROTOCOL: PennyLane, formulas and published checkpoints."""
 
+from functools import partial
+
 import numpy as np
 import pennylane as qml
 import pytest
@@ -9,18 +11,38 @@ from torch.nn.functional import cross_entropy
 
 import qbench
 from qbench.circuits.torch_engine import TorchEngine
+from qbench.datasets.base import Dataset, Split
 from qbench.errors import DataError, WeightsError
-from qbench_classical.models import ConvNet, Fourier
+from qbench.evaluation.training import train
+from qbench.registry import load_registry
+from qbench.specs import Recipe
+from qbench.weights.files import load_into, unpack
+from qbench.weights.zoo import Zoo
+from qbench_certificates.reupload.circuit_bound import CircuitBound
+from qbench_classical.models import ConvNet, Fourier, PatchNetwork
+from qbench_engines.statevector import StatevectorEngine
 from qbench_quantum.models import Amplitude, ReUpload
+from qbench_quantum.quanvolution import Quanvolution
 
 MODELS = {"reup": ReUpload, "amplitude": Amplitude, "convnet": ConvNet, "fourier": Fourier}
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("reup", 1536), ("amplitude", 768), ("convnet", 1024), ("fourier", 8448)]
+    ("name", "count", "trained"),
+    [
+        ("reup", 1536, 1536),
+        ("reup-fixed", 1536, 768),
+        ("amplitude", 768, 768),
+        ("convnet", 1024, 1024),
+        ("fourier", 8448, 8448),
+        ("quanvolution", 24 + 1028, 24 + 1028),  # the circuit, and the same linear layer
+        ("quanvolution-cnn", 20 + 1028, 20 + 1028),
+    ],
 )
-def test_parameter_counts(name, count):
-    assert sum(p.numel() for p in MODELS[name]().parameters()) == count
+def test_parameter_counts(name, count, trained):
+    parameters = list(load_registry().get("model", name).create().parameters())
+    assert sum(p.numel() for p in parameters) == count
+    assert sum(p.numel() for p in parameters if p.requires_grad) == trained
 
 
 @pytest.mark.parametrize("name", ["reup", "amplitude"])
@@ -166,6 +188,102 @@ def test_the_amplitude_model_is_four_quadratic_forms():
     unit = x / x.norm(dim=1, keepdim=True)
     expected = torch.einsum("ni,kij,nj->nk", unit, forms, unit)
     torch.testing.assert_close(model(x), expected, atol=1e-12, rtol=0)
+
+
+@qml.qnode(qml.device("default.qubit", wires=4), interface="torch", diff_method="backprop")
+def pennylane_patch(pixels, theta):
+    for wire in range(4):
+        qml.RY(torch.pi * pixels[wire], wires=wire)
+    for wire in range(4):
+        qml.CNOT(wires=[wire, (wire + 1) % 4])
+    qml.StronglyEntanglingLayers(theta, wires=range(4), ranges=(2, 3))
+    return [qml.expval(qml.PauliZ(wire)) for wire in range(4)]
+
+
+def patches_by_hand(image):
+    """The pixels of each 2x2 patch, row by row; beyond the image they are 0."""
+    rows, columns = image.shape
+    zero = image.new_zeros(())
+    return [
+        [
+            image[r + i, c + j] if r + i < rows and c + j < columns else zero
+            for i in (0, 1)
+            for j in (0, 1)
+        ]
+        for r in range(0, rows, 2)
+        for c in range(0, columns, 2)
+    ]
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5)])
+@pytest.mark.parametrize("engine", [TorchEngine(), StatevectorEngine()], ids=["torch", "fast"])
+def test_the_quanvolution_agrees_with_pennylane_in_values_and_all_gradients(shape, engine):
+    torch.manual_seed(0)
+    model = Quanvolution(shape, classes=3, engine=engine).double()
+    x = torch.rand(2, shape[0] * shape[1], dtype=torch.float64, requires_grad=True)
+
+    def reference(image):
+        each = [pennylane_patch(p, model.theta) for p in patches_by_hand(image.view(shape))]
+        maps = torch.stack([torch.stack(one) for one in each]).T  # channel by channel
+        return model.linear.weight @ maps.flatten() + model.linear.bias
+
+    ours, theirs = model(x), torch.stack([reference(image) for image in x])
+    torch.testing.assert_close(ours, theirs, atol=1e-10, rtol=0)
+    weights, leaves = torch.randn(2, 3, dtype=torch.float64), [x, *model.parameters()]
+    for a, b in zip(
+        torch.autograd.grad((ours * weights).sum(), leaves),
+        torch.autograd.grad((theirs * weights).sum(), leaves),
+        strict=True,
+    ):
+        assert b.abs().max() > 1e-3
+        torch.testing.assert_close(a, b, atol=1e-10, rtol=0)
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (3, 5)])
+def test_the_twin_of_the_quanvolution_by_hand(shape):
+    model = PatchNetwork(shape, classes=3).double()
+    x = torch.rand(1, shape[0] * shape[1], dtype=torch.float64)
+    kernels = model.conv.weight.flatten(1)
+    pixels = torch.stack([torch.stack(p) for p in patches_by_hand(x.view(shape))])
+    maps = torch.tanh(pixels @ kernels.T + model.conv.bias).T
+    torch.testing.assert_close(model(x)[0], model.linear(maps.flatten()))
+
+
+def test_the_quanvolution_and_its_twin_have_maps_of_one_form():
+    quantum, classical = Quanvolution(), PatchNetwork()
+    x = torch.rand(3, 256)
+    maps = torch.tanh(classical.conv(x.view(-1, 1, 16, 16))).flatten(2)
+    assert quantum.maps(x).shape == maps.shape == (3, 4, 64)
+    assert quantum.maps(x).abs().max() <= 1 + 1e-6
+    assert quantum.linear.weight.shape == classical.linear.weight.shape
+
+
+def trained_briefly(penalty_weight, **about):
+    generator = torch.Generator().manual_seed(0)
+    split = Split(torch.rand(40, 6, generator=generator), torch.arange(40) % 2)
+    dataset = Dataset("d", 1, "0" * 64, None, ("a", "b"), split, split)
+    recipe = Recipe(epochs=3, batch_size=10, learning_rate=0.05, regularisation=penalty_weight)
+    return train(partial(ReUpload, features=6, classes=2, layers=2, **about), dataset, recipe, 0)[0]
+
+
+@pytest.mark.parametrize("penalty", ["squares", "grouped"])
+def test_a_penalty_changes_a_trained_encoding_and_no_fixed_one(penalty):
+    fixed = [trained_briefly(λ, encoding=0.5, penalty=penalty) for λ in (0.0, 0.1)]
+    assert torch.equal(fixed[0].theta, fixed[1].theta)
+    assert all(bool((model.w == 0.5).all()) for model in fixed)
+    free = [trained_briefly(λ, penalty=penalty) for λ in (0.0, 0.1)]
+    bounds = [CircuitBound()(model, torch.rand(1, 6)).lipschitz for model in (*fixed, *free)]
+    assert bounds[0] == bounds[1]
+    assert bounds[3] < 0.9 * bounds[2]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_bound_of_the_fixed_encoding_is_that_of_every_seed(seed):
+    model = load_registry().get("model", "reup-fixed").create()
+    load_into(model, unpack(Zoo().read("reup-fixed", seed), "reup-fixed")[0].weights, "reup-fixed")
+    # 256 gates, each with three weights of ½ on three pixels.
+    bound = CircuitBound()(model, torch.rand(1, 256)).lipschitz
+    assert bound == pytest.approx(256 * 3**0.5 / 2, rel=1e-9)
 
 
 def test_an_all_zero_image_has_no_amplitude_encoding():

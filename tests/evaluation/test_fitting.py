@@ -84,18 +84,24 @@ def test_models_for_glyphs_are_those_of_the_zoo(name):
     made.load_state_dict(unpack(Zoo().read(name, 0), name)[0].weights)
 
 
+OF_IMAGES = [name for name in ENTRIES if name.startswith(("convnet", "quanvolution"))]
+
 # (features, classes, shape): iris, digits, a one-class-wider table, rectangular images
 SIZES = [(4, 3, None), (64, 10, (8, 8)), (7, 5, None), (35, 2, (5, 7)), (1, 2, None)]
 
 
 @pytest.mark.parametrize(("features", "classes", "shape"), SIZES)
 @pytest.mark.parametrize(
-    "name", ["reup", "reup-cert", "reup-hw4", "amplitude", "fourier", "convnet"]
+    "name",
+    [
+        *("reup", "reup-cert", "reup-fixed", "reup-hw4", "amplitude", "fourier"),
+        *("convnet", "quanvolution", "quanvolution-cnn"),
+    ],
 )
 def test_every_size_has_scores_and_gradients(name, features, classes, shape):
     dataset = data(features, classes, shape)
-    if name == "convnet" and shape is None:
-        with pytest.raises(Unsupported, match="convolves images, and a table has none"):
+    if name in OF_IMAGES and shape is None:
+        with pytest.raises(Unsupported, match=r"images, and a table has none"):
             model(name, dataset)
         return
     made, x = model(name, dataset), dataset.train.x.clone().requires_grad_()
@@ -138,6 +144,9 @@ def test_small_images_have_small_kernels():
     assert model("convnet", data(36, 2, (6, 6))).conv.kernel_size == (5, 5)
     with pytest.raises(Unsupported, match="images of at least 4x4, not 3x9"):
         model("convnet", data(27, 2, (3, 9)))
+    for name in ("quanvolution", "quanvolution-cnn"):
+        with pytest.raises(Unsupported, match="images of at least 2x2, not 1x9"):
+            model(name, data(9, 2, (1, 9)))
 
 
 def test_more_classes_than_can_be_simulated_are_refused():
@@ -173,7 +182,7 @@ def test_of_all_models_those_that_do_not_fit_are_left_out(plugin):
     notes: list[str] = []
     selection = RunSelection(dataset="small", seeds=(0,), plugins=(plugin,))
     planned = {task.identity.model.name for task in make_plan(selection, note=notes.append)}
-    lacking = {name for name in ENTRIES if name.startswith("convnet")} | {"fixed", "twenty"}
+    lacking = {*OF_IMAGES, "fixed", "twenty"}
     assert planned == set(ENTRIES) - lacking
     assert len(notes) == len(lacking)
     assert all(line.startswith("left out: ") and " does not fit small: " in line for line in notes)

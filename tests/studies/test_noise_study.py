@@ -87,10 +87,9 @@ def test_the_results_hold_every_condition_of_the_study(data: dict) -> None:
         if row["part"] != "classical"
     ]
     assert len(set(found)) == len(found)
-    circuits = noise_study.quantum()
     assert {entry for entry in found if entry[0] == "shots"} == {
         ("shots", name, seed, 1.0, shots)
-        for name in circuits
+        for name in noise_study.CIRCUITS
         for seed in noise_study.SEEDS
         for shots in (None, *noise_study.SHOTS)
     }
