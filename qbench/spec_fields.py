@@ -9,7 +9,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from qbench.errors import PluginError
-from qbench.specs import Spec
+from qbench.specs import COMMAND_GROUPS, CommandSpec, Spec
 
 LONGEST_NAME = 100
 _NAME = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
@@ -27,7 +27,7 @@ def check_spec(spec: object, spec_type: type[Spec]) -> Spec:
         raise PluginError(f"expected {spec_type.__name__}, got {_shown(spec)}")
     what = f"{spec_type.__name__} {spec.name!r}"
     _check_fields(spec, what)
-    if not _NAME.fullmatch(spec.name) or len(spec.name) > LONGEST_NAME:
+    if not _NAME.fullmatch(_own_name(spec)) or len(spec.name) > LONGEST_NAME:
         raise PluginError(
             f"{what} is no name: use lower-case letters, digits, '-' and '.', at most "
             f"{LONGEST_NAME} of them"
@@ -39,6 +39,12 @@ def check_spec(spec: object, spec_type: type[Spec]) -> Spec:
     if spec.revision < 1:
         raise PluginError(f"{what}: revision is {spec.revision}: give 1 or more")
     return spec
+
+
+def _own_name(spec: Spec) -> str:
+    """The name, of a command without the group that it belongs to."""
+    group, _, name = spec.name.partition(" ")
+    return name if isinstance(spec, CommandSpec) and group in COMMAND_GROUPS else spec.name
 
 
 def _check_fields(holder: Any, what: str) -> None:

@@ -12,6 +12,7 @@ Norm = Literal["linf", "l2"]
 Family = Literal["quantum", "classical"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Fact = Literal["features", "classes", "image_shape"]  # of a data set
+COMMAND_GROUPS = ("leaderboard",)  # groups of the core that plugins may add commands to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,7 +242,10 @@ class ProtocolSpec(Spec):
 
 @dataclass(frozen=True, kw_only=True)
 class CommandSpec(Spec):
-    """A subcommand of `qbench`; the factory is a `click.Command`, which is not called."""
+    """A subcommand of `qbench`; the factory is a `click.Command`, which is not called.
+
+    The name `"leaderboard NAME"` makes it one of `qbench leaderboard`.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from qbench.cli import (
     train,
     verify,
 )
+from qbench.cli.groups import Group
 from qbench.cli.options import HELP
 from qbench.errors import QbenchError
 from qbench.text import one_line
@@ -32,30 +33,8 @@ def _version() -> str:
         return "unknown"
 
 
-class _Group(click.Group):
-    """Our own commands, and those of plugins."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        from qbench.registry import load_registry
-
-        return sorted({*super().list_commands(ctx), *load_registry().all("command")})
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        from qbench.errors import PluginError
-        from qbench.registry import load_registry
-
-        own = super().get_command(ctx, cmd_name)
-        provided = None if own else load_registry().all("command").get(cmd_name)
-        if provided is None:
-            return own
-        command = provided.spec.resolve()
-        if not isinstance(command, click.Command):
-            raise PluginError(f"plugin {provided.plugin!r}: {cmd_name!r} is no click.Command")
-        return command
-
-
 @click.group(
-    cls=_Group,
+    cls=Group,
     context_settings={**HELP, "max_content_width": 100},
 )
 @click.version_option(_version(), prog_name="qbench")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qbench.cli.groups import Group
 from qbench.cli.options import plugin_option
 from qbench.text import one_line
 
@@ -25,7 +26,7 @@ archive_option = click.option(
 )
 
 
-@click.group()
+@click.group(cls=Group, path="leaderboard")
 def leaderboard() -> None:
     """Build pages from results, and keep results of many runs together.
 
