@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from qbench.report.table import Cell, Table
-from qbench.report.text import Footnotes, norm
+from qbench.report.text import Footnotes, norm, spread
 from qbench.text import one_line
 from qbench_site.content import Page, Source
 
@@ -64,7 +64,7 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(line=partial(one_line, longest=None), norm=norm)
+        self._environment.filters.update(line=partial(one_line, longest=None), norm=norm, spread=spread)
         self._environment.policies["json.dumps_kwargs"] = {
             "sort_keys": True,
             "ensure_ascii": False,

@@ -85,12 +85,21 @@ def answer(board: Board) -> str | None:
     over all models and for each kind of training, and which attacks decide it. A family is called
     the more robust one only for what is significant, and never against a significant result.
     """
+    parts = [escape(clause, None) for clause in clauses(board)]
+    return f"{'; '.join(parts)}." if parts else None
+
+
+def clauses(board: Board) -> list[str]:
+    """The parts of the answer in plain characters, the verdict first; empty without an answer.
+
+    Names in them may come from outside: they are to be escaped for where they are shown.
+    """
     found = matches(board)
     if not found or found[0].test is None:
-        return None
+        return []
     every, *by_training = found
     test = found[0].test
-    where = "in the worst case" if board.several else f"under {escape(board.measure)}"
+    where = "in the worst case" if board.several else f"under {board.measure}"
     parts = [
         f"{_verdict(found)}: on these {test.images} images and under these "
         f"attacks, the best quantum classifier has a robust accuracy of {_best(every.quantum)} "
@@ -100,7 +109,7 @@ def answer(board: Board) -> str | None:
         _strongest(board),
         _transferred(board),
     ]
-    return f"{'; '.join(part for part in parts if part)}."
+    return [part for part in parts if part]
 
 
 def middle(rows: Sequence[Row]) -> float | None:
@@ -119,7 +128,7 @@ def _verdict(found: Sequence[Match]) -> str:
 
 
 def _best(rows: Sequence[Row]) -> str:
-    return f"{rows[0].worst.mean or 0.0:.3f} ({escape(rows[0].model.name)})" if rows else "none"
+    return f"{rows[0].worst.mean or 0.0:.3f} ({rows[0].model.name})" if rows else "none"
 
 
 def _outcome(test: Comparison) -> str:
@@ -130,7 +139,7 @@ def _outcome(test: Comparison) -> str:
 
 def _p(test: Comparison) -> str:
     shown = p_value(test.p_holm)
-    return f"p {escape(shown) if shown.startswith('<') else f'= {shown}'}"
+    return f"p {shown if shown.startswith('<') else f'= {shown}'}"
 
 
 def _among(match: Match) -> str:
@@ -149,7 +158,7 @@ def _strongest(board: Board) -> str:
     first = max(reversed(board.by_strength), key=lambda attack: counts[attack])
     blind = set(board.without_gradients)
     how = "needs no gradients" if first in blind else "uses gradients of the model itself"
-    said = f"the strongest attack on {counts[first]} of {len(strongest)} models is {escape(first)}"
+    said = f"the strongest attack on {counts[first]} of {len(strongest)} models is {first}"
     if not blind:
         return f"{said}, which {how} (none without any gradient was run by itself)"
     alone = sum(bool(attacks) and attacks <= blind for attacks in strongest)
@@ -170,5 +179,5 @@ def _transferred(board: Board) -> str:
         return "images made for other models lower no robust accuracy further"
     return (
         f"images made for other models lower robust accuracy by {most:.3f} at most "
-        f"({escape(model)}), which is counted"
+        f"({model}), which is counted"
     )

@@ -6,6 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from qbench.report.seed_values import SeedValues
 
 # How many times a bound of each scope a difference of two scores may change by.
@@ -82,6 +85,24 @@ class Certified:
     median: SeedValues
     by_certifier: tuple[ByCertifier, ...]
     images: tuple[ImageRadii, ...]
+
+    @property
+    def pooled(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Radii and distances of every seed's images that are classified correctly."""
+        radius = [one for seed in self.images for one in seed.radius]
+        distance = [one for seed in self.images for one in seed.distance]
+        return np.array(radius), np.array(distance)
+
+    def curves(
+        self, eps: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Shares of all images, means over seeds, at budgets and just above them (k,): those that
+        are certified there, and those that nothing on record breaks within."""
+        n = sum(seed.n for seed in self.images)
+        certified, left = (
+            (len(of) - np.searchsorted(np.sort(of), eps, side="right")) / n for of in self.pooled
+        )
+        return certified, left
 
 
 @dataclass(frozen=True)

@@ -68,10 +68,9 @@ def accuracy(board: Board, about: str) -> Figure:
 def _curves(
     axes: Axes, row: Row, proved: Certified, look: Look, limit: float, attacked: bool
 ) -> None:
-    radius, distance, n = _pooled(proved)
-    ends = np.concatenate([radius, distance])
+    ends = np.concatenate(proved.pooled)
     eps = np.unique(np.concatenate([[0.0, limit], ends[(ends > 0) & (ends < limit)]]))
-    certified, left = (_longer(values, eps) / n for values in (radius, distance))
+    certified, left = proved.curves(eps)
     axes.fill_between(
         eps, certified, left, step="post", color=look.colour, alpha=_SHADE, linewidth=0
     )
@@ -93,11 +92,6 @@ def _curves(
         )
 
 
-def _longer(values: NDArray[Any], eps: NDArray[Any]) -> NDArray[Any]:
-    """How many values exceed each ε, and so every number from there to the next value."""
-    return np.asarray(len(values) - np.searchsorted(np.sort(values), eps, side="right"))
-
-
 @styled
 def radii(board: Board, about: str) -> Figure:
     """Certified radius against the nearest adversarial image on record, one panel a model.
@@ -109,9 +103,9 @@ def radii(board: Board, about: str) -> Figure:
     shown = _shown(board, about)
     figure, grid = _panels(len(shown), 1.85)
     drawn = looks(board.models)
-    pooled = [_pooled(proved) for _, proved in shown]
-    distances, below = _range([distance for _, distance, _ in pooled])
-    proved_radii, above = _range([radius for radius, _, _ in pooled])
+    pooled = [proved.pooled for _, proved in shown]
+    distances, below = _range([distance for _, distance in pooled])
+    proved_radii, above = _range([radius for radius, _ in pooled])
     low, high = max(proved_radii, above * 10**-_DECADES), max(above, below)
     for axes, (row, proved) in zip(grid, shown, strict=True):
         _points(axes, proved, drawn[row.model.name], (distances, low, high))
@@ -140,7 +134,7 @@ def radii(board: Board, about: str) -> Figure:
 
 def _points(axes: Axes, proved: Certified, look: Look, limits: tuple[float, float, float]) -> None:
     left, low, high = limits
-    radius, distance, _ = _pooled(proved)
+    radius, distance = proved.pooled
     x = np.clip(distance, left * 1.04, high / 1.08)
     y = np.clip(radius, low * 1.05, high / 1.12)
     broken, has = np.isfinite(distance), radius >= low
@@ -190,13 +184,6 @@ def _shown(board: Board, about: str) -> list[tuple[Row, Certified]]:
     rows = {row.model.name: row for row in board.rows}
     found = [(rows[model.name], rows[model.name].proved(about)) for model in board.models]
     return [(row, proved) for row, proved in found if proved is not None and proved.images]
-
-
-def _pooled(proved: Certified) -> tuple[NDArray[Any], NDArray[Any], int]:
-    """Radii and distances of every seed, and how many images there are with the misclassified."""
-    radius = np.array([r for one in proved.images for r in one.radius])
-    distance = np.array([d for one in proved.images for d in one.distance])
-    return radius, distance, sum(one.n for one in proved.images)
 
 
 def _panels(count: int, height: float) -> tuple[Figure, Sequence[Axes]]:
