@@ -9,13 +9,13 @@ from pathlib import Path, PurePosixPath
 
 from qbench.errors import StoreError
 from qbench.files import explained, read_file, write_atomically
-from qbench_site import start
+from qbench_site import models, start
 from qbench_site.content import File, Page, Source
 from qbench_site.render import Renderer
 
 Maker = Callable[[Source], Iterable[Page | File]]
 # Pages of one board, made once for each; a page or file that belongs to the site has a fixed path.
-MAKERS: tuple[Maker, ...] = (start.pages,)
+MAKERS: tuple[Maker, ...] = (start.pages, models.pages)
 _MARK = "site.json"  # names what a build wrote: such a folder may be written again
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol
 from qbench.records.results import Results
 from qbench.report.board import Board
@@ -25,6 +26,7 @@ class Source:
         protocol: None where nobody provides it.
         added: By model, the day (YYYY-MM-DD) on which its results were last committed; empty where
             the archive is not in a git repository.
+        plugins: Files that provide what its records name.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Source:
     board: Board
     protocol: Protocol | None
     added: Mapping[str, str] = field(default_factory=dict)
+    plugins: tuple[PluginFile, ...] = ()
 
     def page_of(self, model: str) -> str:
         """Path of a model's page, relative to the site's root."""

@@ -46,6 +46,7 @@ def read(archive: Path, plugins: Sequence[PluginFile] = ()) -> list[Source]:
             board=collect(results, protocol=protocol),
             protocol=protocol,
             added=dict(_added(folder)),
+            plugins=tuple(plugins),
         )
         for place, (name, folder, results, protocol) in enumerate(found)
     ]

@@ -13,8 +13,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from qbench.records.record import Recipe
 from qbench.report.table import Cell, Table
-from qbench.report.text import Footnotes, norm, spread
+from qbench.report.text import Footnotes, mean, norm, spread
 from qbench.text import one_line
 from qbench_site.content import Page, Source
 
@@ -64,7 +65,13 @@ class Renderer:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self._environment.filters.update(line=partial(one_line, longest=None), norm=norm, spread=spread)
+        self._environment.filters.update(
+            line=partial(one_line, longest=None),
+            norm=norm,
+            spread=spread,
+            mean=mean,
+            capitalize_first=_capital,
+        )
         self._environment.policies["json.dumps_kwargs"] = {
             "sort_keys": True,
             "ensure_ascii": False,
@@ -88,6 +95,7 @@ class Renderer:
                 "notes": Footnotes(source.board.about.seeds, plain=True),
                 "policy": POLICY,
                 "version": _version(),
+                "recipe": _recipe,
                 **page.context,
             }
         )
@@ -145,6 +153,23 @@ def _cell(cell: Cell, notes: Footnotes | None) -> Mapping[str, Any]:
     shown = one_line(cell.shown, None if cell.whole else 300)
     marked = notes.mark(shown, cell.notes) if notes else shown
     return {"shown": shown, "mark": marked[len(shown) :].strip(), "bold": cell.bold}
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _recipe(recipe: Recipe) -> str:
+    """How a model was trained, in words."""
+    parts = [f"{recipe.epochs} epochs of {recipe.optimizer}", f"step size {recipe.learning_rate:g}"]
+    parts.append(f"batches of {recipe.batch_size}")
+    parts += [f"λ = {recipe.regularisation:g}"] * (recipe.regularisation > 0)
+    if recipe.adversarial_eps:
+        steps, eps = recipe.adversarial_steps, recipe.adversarial_eps
+        parts.append(f"on images attacked by PGD of {steps} steps at ε = {eps:g}")
+    parts += [f"momentum {recipe.momentum:g}"] * (recipe.momentum > 0)
+    parts += [f"weight decay {recipe.weight_decay:g}"] * (recipe.weight_decay > 0)
+    return ", ".join(parts) if recipe.epochs else "not trained"
 
 
 def _version() -> str:

@@ -19,8 +19,6 @@ _STEPS = 40  # of the slider, beside the budgets of the board
 _DIGITS = 4  # of what the slider shows: of 200 images and five seeds a share has three
 
 
-
-
 def pages(source: Source) -> Iterator[Page | File]:
     """The ranking of a board."""
     view = Ranking(source)
@@ -125,14 +123,15 @@ class Ranking:
             "eps": self.budgets,
             "attacked": [eps in self.board.budgets for eps in self.budgets],
             "ranking": self.board.rank_eps,
-            "rows": {row.model.name: self._ends(row) for row in self.board.rows},
+            "rows": {row.model.name: self.ends(row) for row in self.board.rows},
         }
 
     def _has_curves(self, row: Row) -> bool:
         proved = row.proved(self.board.norm)
         return proved is not None and any(one.n for one in proved.images)
 
-    def _ends(self, row: Row) -> list[list[float | None]]:
+    def ends(self, row: Row) -> list[list[float | None]]:
+        """Certified accuracy and worst case of a model at every stop of the slider."""
         proved = row.proved(self.board.norm)
         lower: list[float | None] = [None] * len(self.budgets)
         upper: list[float | None] = [None] * len(self.budgets)

@@ -90,7 +90,7 @@ def _lines(record: Record, results: Results) -> Iterator[dict[str, Any]]:
         "shots": engine.shots if engine else None,
         "exact": record.exact,
         "images": task.data.images,
-        **_measured(record),
+        **measured(record),
         "wall_s": record.cost.wall_s,
         "forward": record.cost.forward,
         "gradient": record.cost.gradient,
@@ -103,7 +103,8 @@ def _lines(record: Record, results: Results) -> Iterator[dict[str, Any]]:
         yield line | {"eps": one, "certified_accuracy": share}
 
 
-def _measured(record: Record) -> dict[str, Any]:
+def measured(record: Record) -> dict[str, Any]:
+    """The numbers of a record that `to_frame` has columns for; None for what it does not measure."""
     metrics, n = record.metrics, record.task.data.images
     names = ["clean_accuracy", "adversarial_accuracy", "robust_accuracy", "robust_low"]
     names += ["robust_high", "bound", "sampled_jacobian", "certified_accuracy", "confidence"]
