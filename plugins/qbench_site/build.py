@@ -9,17 +9,25 @@ from pathlib import Path, PurePosixPath
 
 from qbench.errors import StoreError
 from qbench.files import explained, read_file, write_atomically
-from qbench_site import models, start
+from qbench_site import claims, compare, downloads, methods, models, start, tables, transfer
 from qbench_site.content import File, Page, Source
 from qbench_site.render import Renderer
 
 Maker = Callable[[Source], Iterable[Page | File]]
-# Pages of one board, made once for each; a page or file that belongs to the site has a fixed path.
-MAKERS: tuple[Maker, ...] = (start.pages, models.pages)
+# Pages of one board, made once for each.
+MAKERS: tuple[Maker, ...] = (
+    start.pages,
+    models.pages,
+    transfer.pages,
+    compare.pages,
+    methods.pages,
+    tables.pages,
+    downloads.pages,
+)
 _MARK = "site.json"  # names what a build wrote: such a folder may be written again
 
 
-def build(sources: Sequence[Source], out: Path) -> list[Path]:
+def build(sources: Sequence[Source], out: Path, *, recompute: bool = False) -> list[Path]:
     """Write the site; equal results give equal bytes.
 
     What an earlier build wrote and this one does not is removed.
@@ -27,6 +35,7 @@ def build(sources: Sequence[Source], out: Path) -> list[Path]:
     Args:
         sources: Its boards, at least one, that of the start page first.
         out: A folder that is new, empty, or holds a site.
+        recompute: Whether to judge also claims about perturbations that no record holds.
 
     Returns:
         What was written.
@@ -36,6 +45,7 @@ def build(sources: Sequence[Source], out: Path) -> list[Path]:
     """
     before = _written_before(out)
     made = [part for maker in MAKERS for source in sources for part in maker(source)]
+    made += claims.pages(sources, recompute=recompute)
     pages = [part for part in made if isinstance(part, Page)]
     renderer = Renderer(sources, pages)
     files = {part.path: part.content for part in made if isinstance(part, File)}

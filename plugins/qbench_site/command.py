@@ -27,8 +27,13 @@ archive_argument = click.argument(
     required=True,
     help="Folder of the site: a new one, an empty one, or that of an earlier build.",
 )
+@click.option(
+    "--recompute",
+    is_flag=True,
+    help="Judge also the claims about perturbations that no record holds: a minute more.",
+)
 @plugin_option
-def site(archive: Path, out: Path, plugins: tuple[PluginFile, ...]) -> None:
+def site(archive: Path, out: Path, recompute: bool, plugins: tuple[PluginFile, ...]) -> None:
     """Write a site of ARCHIVE, or of the folder of a run, that one can explore.
 
     It needs no server and no network: open its index.html. ARCHIVE is leaderboard/results unless
@@ -42,7 +47,7 @@ def site(archive: Path, out: Path, plugins: tuple[PluginFile, ...]) -> None:
     from qbench_site.build import build
     from qbench_site.reading import read
 
-    written = build(read(archive, plugins), out)
+    written = build(read(archive, plugins), out, recompute=recompute)
     size = sum(path.stat().st_size for path in written) / 1e6
     click.echo(f"wrote {len(written)} files, {size:.1f} MB: open {out / 'index.html'}")
 

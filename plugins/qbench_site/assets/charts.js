@@ -12,9 +12,10 @@ const charts = (() => {
   }
 
   function plot(element, x, data, series, options = {}) {
-    let drawn = null;
+    let drawn = null, alive = true;
     const width = () => Math.max(240, element.clientWidth);
     const draw = () => {
+      if (!alive) return;
       drawn?.destroy();
       drawn = new uPlot({
         width: width(), height: Math.min(360, Math.max(240, width() * .5)), axes: axes(x),
@@ -27,11 +28,11 @@ const charts = (() => {
     draw();
     qbench.onTheme(draw);
     new ResizeObserver(() => {
-      if (drawn && drawn.width !== width()) {
+      if (alive && drawn.width !== width()) {
         drawn.setSize({ width: width(), height: Math.min(360, Math.max(240, width() * .5)) });
       }
     }).observe(element);
-    return { destroy: () => drawn?.destroy() };
+    return { destroy: () => { alive = false; drawn.destroy(); } };
   }
 
   const line = (label, colour, more = {}) => ({ label, stroke: colour, width: 1.8, spanGaps: true,
