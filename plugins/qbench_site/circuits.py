@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from torch import nn
+
 from qbench.circuits.circuit import Circuit
 from qbench.datasets.base import Dataset
 from qbench.datasets.fitting import fitted
 from qbench.errors import QbenchError
 from qbench.evaluation.isolation import isolated
 from qbench.plugin_files import PluginFile
+from qbench.records.record import Card
 from qbench.registry import load_registry
 
 _FEWEST, _STEP, _BOX = 12, 26, 44  # pixels: margins, between wires or CNOTs, of a rotation
@@ -54,19 +57,26 @@ class Facts:
 
 
 def circuit_of(
-    model: str, dataset: Dataset | None, plugins: Sequence[PluginFile] = ()
+    card: Card | None, dataset: Dataset | None, plugins: Sequence[PluginFile] = ()
 ) -> Circuit | None:
-    """The circuit that a model runs; None for one without, or that nobody provides here."""
+    """The circuit that a model runs; None for one without, or that nobody provides as it was.
+
+    Args:
+        card: The model's; what is provided by its name must have as many parameters.
+        dataset: What it was trained on, for a model that is made for its data.
+        plugins: Files that may provide it.
+    """
+    if card is None or card.family != "quantum":
+        return None
     try:
-        provided = load_registry(tuple(plugins)).get("model", model)
-        if provided.spec.family != "quantum" or (provided.spec.fits_data and dataset is None):
-            return None
+        provided = load_registry(tuple(plugins)).get("model", card.name)
         with isolated(0):
-            made = (fitted(provided, dataset) if dataset is not None else provided).create()
+            made = (provided if dataset is None else fitted(provided, dataset)).create()
     except QbenchError:
         return None
+    parameters = sum(p.numel() for p in made.parameters()) if isinstance(made, nn.Module) else None
     found = getattr(made, "circuit", None)
-    return found if isinstance(found, Circuit) else None
+    return found if isinstance(found, Circuit) and parameters == card.parameters else None
 
 
 def facts(circuit: Circuit) -> Facts:

@@ -35,7 +35,7 @@ def pages(source: Source) -> Iterator[Page | File]:
             by_model.setdefault(record.task.model.name, []).append(record)
     for row in source.board.rows:
         name = row.model.name
-        circuit = circuit_of(name, dataset, source.plugins)
+        circuit = circuit_of(row.model.card, dataset, source.plugins)
         view = View(source, row, by_model.get(name, []))
         yield Page(
             path=source.page_of(name),

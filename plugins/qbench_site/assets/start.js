@@ -76,7 +76,7 @@
   /** The column that the table is sorted by has other values now; a click would turn it round. */
   function sortAgain() {
     const head = document.querySelector(".ranking th[aria-sort]");
-    if (!head || !["Certified", "Clean"].includes(head.textContent) && head.cellIndex !== 4) return;
+    if (!head || ![3, 4].includes(head.cellIndex)) return;
     const turned = head.getAttribute("aria-sort") === "ascending" ? "descending" : "ascending";
     head.setAttribute("aria-sort", turned);
     head.click();
