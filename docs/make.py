@@ -39,7 +39,9 @@ def command_line() -> str:
         assert command is not None
         inner = click.Context(command, context, info_name=name, max_content_width=100)
         parts.append(f"## qbench {name}\n\n```text\n{command.get_help(inner)}\n```\n")
-        for part in command.list_commands(inner) if isinstance(command, click.Group) else ():
+        every = command.list_commands(inner) if isinstance(command, click.Group) else ()
+        # In the order of the code, those of plugins last.
+        for part in dict.fromkeys((*getattr(command, "commands", ()), *every)):
             one = command.get_command(inner, part)
             assert one is not None
             within = click.Context(one, inner, info_name=part, max_content_width=100)

@@ -11,14 +11,15 @@ import numpy as np
 from qbench.records.record import Record
 from qbench.records.statistics import mean_std
 from qbench.report.answer import training_of
-from qbench.report.board import Row
+from qbench.report.board import Board, Row
 from qbench.report.datasets import known_dataset
 from qbench.report.export import measured
 from qbench.report.flag_meanings import MEANINGS
 from qbench.report.seed_values import SeedValues
-from qbench.report.table import Table, left, number, right, score, text
+from qbench.report.significance import LEVEL
+from qbench.report.table import Table, left, right, score, text
 from qbench.report.tables import bounds, certified, other
-from qbench.report.text import p_value
+from qbench.report.text import norm
 from qbench.report.transfer import Setting
 from qbench_site.circuits import circuit_of, drawing, facts
 from qbench_site.content import File, Page, Source
@@ -28,7 +29,7 @@ from qbench_site.start import Ranking
 def pages(source: Source) -> Iterator[Page | File]:
     """A page of every model of a board."""
     dataset = known_dataset(source.results, source.plugins)
-    ranking = Ranking(source)
+    ranking, whole = Ranking(source), Whole(source.board)
     by_model: dict[str, list[Record]] = {}
     for record in source.results.records:
         if record.task.kind != "transfer":
@@ -36,7 +37,7 @@ def pages(source: Source) -> Iterator[Page | File]:
     for row in source.board.rows:
         name = row.model.name
         circuit = circuit_of(row.model.card, dataset, source.plugins)
-        view = View(source, row, by_model.get(name, []))
+        view = View(source, whole, row, by_model.get(name, []))
         yield Page(
             path=source.page_of(name),
             template="model.html.j2",
@@ -58,17 +59,40 @@ def pages(source: Source) -> Iterator[Page | File]:
         )
 
 
+class Whole:
+    """Tables about all models of a board, made once: a model's page shows its own lines.
+
+    Args:
+        board: The board.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self.certificates: list[tuple[str, Table]] = []
+        for name in ("linf", "l2"):
+            proofs = certified.by_certifier(board, name)
+            self.certificates.append((f"Proofs in {norm(name)}", proofs))
+            probable = certified.probabilistic(board, name)
+            if probable is not None:
+                title = f"With some confidence only, in {norm(name)}"
+                self.certificates.append((title, probable))
+        self.lipschitz = bounds.lipschitz(board)
+        self.engines = other.noisy_engines(board)
+        self.challenges = other.challenges(board)
+
+
 @dataclass(frozen=True)
 class View:
     """What the page of one model shows.
 
     Args:
         source: The board.
+        whole: Its tables.
         row: The model's.
         records: About it, without transfers, of any status.
     """
 
     source: Source
+    whole: Whole
     row: Row
     records: Sequence[Record]
 
@@ -90,27 +114,20 @@ class View:
         return Table(left("Accuracy") + right(*heads), lines)
 
     def certificates(self) -> list[tuple[str, Table]]:
-        """By norm, what each certifier proves of single images."""
-        board = self.source.board
-        made = [(norm, self._own(certified.by_certifier(board, norm))) for norm in ("linf", "l2")]
-        found = [(norm, table) for norm, table in made if table.rows]
-        for norm in ("linf", "l2"):
-            table = certified.probabilistic(board, norm)
-            if table is not None and self._own(table).rows:
-                found.append((norm, self._own(table)))
-        return found
+        """What each certifier proves of single images, by norm, with a title."""
+        return [(title, own) for title, t in self.whole.certificates if (own := self._own(t)).rows]
 
     def lipschitz(self) -> Table:
         """Lipschitz bounds, by certifier."""
-        return self._own(bounds.lipschitz(self.source.board))
+        return self._own(self.whole.lipschitz)
 
     def engines(self) -> Table:
         """The model on engines that are not exact."""
-        return self._own(other.noisy_engines(self.source.board))
+        return self._own(self.whole.engines)
 
     def challenges(self) -> Table:
         """Images that others sent for it."""
-        return self._own(other.challenges(self.source.board))
+        return self._own(self.whole.challenges)
 
     def transfer(self) -> Table:
         """Accuracy on images made for every other model, and of every other model on its images."""
@@ -130,21 +147,16 @@ class View:
                 lines.append([text(model.name), text(model.family), *cells])
         return Table(left("Other model", "Family") + right(*heads), lines)
 
-    def tests(self) -> Table:
-        """The tests of this model against every other one."""
+    def tests(self) -> dict[str, list[str]]:
+        """Other models by what the paired tests say of this one; empty without tests."""
         name = self.row.model.name
-        lines: list[Sequence[Any]] = []
+        found: dict[str, list[str]] = {"more": [], "less": [], "open": []}
         for one in self.source.board.comparisons:
-            if name in (one.first, one.second):
-                sign = 1 if one.first == name else -1
-                low, high = sorted([sign * one.low, sign * one.high])
-                cells = [number(value, "+.3f") for value in (sign * one.difference, low, high)]
-                who = one.second if one.first == name else one.first
-                verdict = "cannot be told" if one.p_holm >= 0.05 else None
-                said = verdict or (f"{name} is more robust" if sign > 0 else f"{who} is")
-                lines.append([text(who), *cells, text(p_value(one.p_holm)), text(said)])
-        heads = right("Difference", "from", "to", "p (Holm)")
-        return Table(left("Against") + heads + left("So"), lines)
+            if name == one.first:
+                found["more" if one.p_holm < LEVEL else "open"].append(one.second)
+            elif name == one.second:
+                found["less" if one.p_holm < LEVEL else "open"].append(one.first)
+        return found if any(found.values()) else {}
 
     def provenance(self) -> list[dict[str, Any]]:
         """Every record about the model but the transfers, in the order of its kind and seed."""

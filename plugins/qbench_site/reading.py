@@ -74,7 +74,7 @@ def in_norm(results: Results, norm: str | None) -> Results:
 def _norms(results: Results) -> list[str | None]:
     found = {record.task.norm for record in results.records if record.task.kind == "attack"}
     # With one norm of attacks, certificates in the other one stay on the board.
-    return sorted(found) if len(found) > 1 else [None]
+    return [*sorted(found)] if len(found) > 1 else [None]
 
 
 def _protocol(results: Results, plugins: Sequence[PluginFile]) -> Protocol | None:

@@ -119,6 +119,7 @@ class Renderer:
         notes: Footnotes | None = None,
         *,
         caption: str = "",
+        label: str = "",
         sortable: bool = True,
     ) -> Markup:
         """A typed table as HTML; names of models become links to their pages.
@@ -129,12 +130,13 @@ class Renderer:
             table: What to draw.
             notes: Collects what is to be said about its cells; None leaves it out.
             caption: Above the table.
+            label: Its name for who cannot see it; the caption unless given.
             sortable: Whether a click on a head sorts.
         """
         pages = {model.name: link(source.page_of(model.name)) for model in source.board.models}
         macro = self._environment.get_template("table.html.j2").module.table  # type: ignore[attr-defined]
         shown = [[_cell(cell, notes) for cell in row] for row in table.rows]
-        return Markup(macro(table, shown, pages, caption or table.title, sortable))
+        return Markup(macro(table, shown, pages, caption or table.title, label, sortable))
 
 
 def as_script(name: str, data: Any) -> bytes:

@@ -137,7 +137,7 @@ class Ranking:
         upper: list[float | None] = [None] * len(self.budgets)
         if proved is not None and self._has_curves(row):
             drawn = proved.curves(np.array(self.budgets))
-            lower, upper = ([float(value) for value in one] for one in drawn)
+            lower[:], upper[:] = (map(float, one) for one in drawn)
         for place, eps in enumerate(self.budgets):
             if proved is not None and eps in proved.accuracy:
                 lower[place] = proved.accuracy[eps].mean

@@ -93,9 +93,7 @@ class Certified:
         distance = [one for seed in self.images for one in seed.distance]
         return np.array(radius), np.array(distance)
 
-    def curves(
-        self, eps: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def curves(self, eps: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Shares of all images, means over seeds, at budgets and just above them (k,): those that
         are certified there, and those that nothing on record breaks within."""
         n = sum(seed.n for seed in self.images)

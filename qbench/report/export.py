@@ -104,7 +104,7 @@ def _lines(record: Record, results: Results) -> Iterator[dict[str, Any]]:
 
 
 def measured(record: Record) -> dict[str, Any]:
-    """The numbers of a record that `to_frame` has columns for; None for what it does not measure."""
+    """The numbers of a record for the columns of `to_frame`; None for what it does not measure."""
     metrics, n = record.metrics, record.task.data.images
     names = ["clean_accuracy", "adversarial_accuracy", "robust_accuracy", "robust_low"]
     names += ["robust_high", "bound", "sampled_jacobian", "certified_accuracy", "confidence"]

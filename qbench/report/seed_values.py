@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from qbench.records.statistics import mean_std
 
@@ -29,12 +30,12 @@ class SeedValues:
         """The values in the order of seeds."""
         return tuple(value for _, value in self.by_seed)
 
-    @property
+    @cached_property
     def mean(self) -> float | None:
         """Mean over seeds; None without a value."""
         return mean_std(self.values)[0] if self.by_seed else None
 
-    @property
+    @cached_property
     def std(self) -> float | None:
         """Sample standard deviation over seeds; None with fewer than two values."""
         return mean_std(self.values)[1] if self.by_seed else None

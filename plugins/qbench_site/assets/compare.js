@@ -20,7 +20,7 @@
   }
 
   function head(titles) {
-    return el("thead", {}, el("tr", {}, ...titles.map((title) => el("th", { scope: "col" }, title))));
+    return el("thead", {}, el("tr", {}, ...titles.map((title) => title === "" ? el("td") : el("th", { scope: "col" }, title))));
   }
 
   function fill(table, ...parts) {
