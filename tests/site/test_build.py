@@ -26,6 +26,7 @@ from qbench_site import start as start_page
 from qbench_site.build import build
 from qbench_site.circuits import facts
 from qbench_site.content import Source
+from qbench_site.reading import read
 from qbench_site.serving import fingerprint, start
 
 
@@ -177,3 +178,30 @@ def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
     assert fingerprint(tmp_path) == before
     (tmp_path / "a").write_text("22")
     assert fingerprint(tmp_path) != before
+
+
+@pytest.mark.slow
+def test_the_published_archive_as_a_site(tmp_path: Path) -> None:
+    """The numbers of its pages are those of the markdown page, and it is small."""
+    root = Path(__file__).parents[2] / "leaderboard"
+    written = build(read(root / "results"), tmp_path)
+    assert sum(path.stat().st_size for path in written) < 6e6
+    start = (tmp_path / "index.html").read_text()
+    found = re.findall(
+        r'<td class="right" data-sort="(\d+)">.*?<a href="[^"]*">([^<]*)</a>.*?'
+        r'certified" data-sort="[^"]*">([^<]*)<.*?worst-case strong" data-sort="[^"]*">([^<]*)<'
+        r'.*?<td class="right"[^>]*>([^<]*)<',
+        start,
+        re.DOTALL,
+    )
+    table = (root / "README.md").read_text().split("## Robust accuracy")[1].split("\n\n")[1]
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    shown = [
+        [rank, name, clean, f"[{certified.split(' ')[0]}, {worst}]"]
+        for rank, name, certified, worst, clean in found
+    ]
+    published = [
+        [line[0], line[1], line[3], re.sub(r"\\([\[\]])", r"\1", line[4])] for line in lines
+    ]
+    assert shown == published
+    assert len(shown) >= 20
