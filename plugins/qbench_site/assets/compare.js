@@ -60,8 +60,14 @@
     element.replaceChildren();
     const data = [eps, ...list.flatMap((of) => [[of.clean, ...of.left],
       [of.certified.at(-1) === null ? null : of.clean, ...of.certified]])];
+    // Cool colours for quantum models, warm ones for the others, as their names are written.
+    const hues = { quantum: [0, 7, 4, 2], other: [1, 8, 5, 3, 6] }, used = { quantum: 0, other: 0 };
+    const hue = list.map((of) => {
+      const kind = of.family === "quantum" ? "quantum" : "other";
+      return hues[kind][used[kind]++ % hues[kind].length];
+    });
     chart = charts.plot(element, "ε", data, () => list.flatMap((of, place) => {
-      const colour = qbench.colour(`--c${place % 9}`);
+      const colour = qbench.colour(`--c${hue[place]}`);
       return [charts.line(of.name, colour, { width: 2 }),
         charts.line(`${of.name}, certified`, colour, { dash: [5, 4], width: 1.3 })];
     }));
