@@ -60,8 +60,9 @@ def test_commands_shown_exist_with_their_options():
             if words[1] not in cli.commands:
                 continue
             command = cli.commands[words[1]]
-            if isinstance(command, click.Group):
-                command = command.commands[words[2]] if len(words) > 2 else command
+            if isinstance(command, click.Group) and len(words) > 2:
+                command = command.get_command(click.Context(command), words[2])
+                assert command is not None, f"{page.name}: {line}"
             options = {flag for p in command.params for flag in p.opts}
             for word in words[2:]:
                 if word.startswith("--"):

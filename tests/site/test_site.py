@@ -299,7 +299,8 @@ def test_the_page_of_a_model(browser: Browser, site: Path, board: Source) -> Non
         cells = table.locator("tr", has_text="worst case").locator("td").all_inner_texts()[1:]
         heads = table.locator("th").all_inner_texts()
         at = cells[heads.index("ε = 0.1") - 1]
-        assert at == f"{row.worst.mean:.3f} ± {row.worst.std:.3f}"
+        # Of a third seed, which another model has, nothing is on record here: a note says so.
+        assert at == f"{row.worst.mean:.3f} ± {row.worst.std:.3f} [2]"
         assert "⚑ flat-gradients" in page.locator("#flags ~ p").first.inner_text()
         page.locator("summary", has_text="records, by id").click()
         own = [r for r in board.results.records if r.task.model.name == "reup"]

@@ -46,7 +46,7 @@ const charts = (() => {
       line("not broken", qbench.colour("--quantum"), { dash: [5, 4] }),
       line("worst case", qbench.colour("--quantum"),
         { width: 0, points: { show: true, size: 8, fill: qbench.colour("--quantum") } }),
-      ...names.map((name, place) => line(name, qbench.colour(`--c${place % 9}`),
+      ...names.map((name, place) => line(name, qbench.colour(`--c${(place + 5) % 9}`),
         { width: 1, dash: [2, 3] })),
     ], { bands: [{ series: [2, 1], fill: qbench.dark() ? "#a9b4ff22" : "#33228818" }] });
   }
