@@ -1,0 +1,174 @@
+"""What the sample explorer shows: images, models to run in the browser, and results on record."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qbench.datasets.base import Dataset, Split
+from qbench.protocols import Protocol
+from qbench.records.columns import Columns
+from qbench.records.record import Record
+from qbench.records.results import Results
+from qbench.records.worst import at_ranking_budget, broken
+from qbench.report.board import Board
+from qbench.report.noisy_engines import split
+from qbench.report.outcomes import Distances
+from qbench.report.radii import best, by_seed, proves
+from qbench_site.live_models import live_model
+
+_LEVELS = 127  # of a kept perturbation, from 0 to ε
+_ATTACKS = {"pgd": ("steps", "relative_step", "random_start", "keep"), "fgsm": ("random_start",)}
+
+
+def explorer_data(
+    board: Board, results: Results, dataset: Dataset, protocol: Protocol
+) -> dict[str, Any] | None:
+    """Everything that `assets/explorer.js` reads, for JSON.
+
+    Of every model it is the training with the board's first seed. Pixels are bytes, in base64.
+    Kept adversarial images are rounded to x + q ε / 127 within [0, 1], q away from 0: pixels that
+    an attack moved as far as ε or to the end of the range stay exactly there.
+
+    Args:
+        board: Its models are listed in the order of its rows.
+        results: Per-image outcomes and kept adversarial images.
+        dataset, protocol: Tell the clean images.
+
+    Returns:
+        None where this cannot be shown: other norms than ℓ∞, other boxes than [0, 1], tables, and
+        images that are not those attacked, or not of 8 bits.
+    """
+    shape, images = dataset.image_shape, _images(board, dataset, protocol)
+    if shape is None or images is None or board.about.norm != "linf" or not board.about.seeds:
+        return None
+    if board.rank_eps is None or protocol.box != (0.0, 1.0):
+        return None
+    pixels = np.rint(images.x.numpy() * 255).astype(np.uint8)
+    if not np.array_equal((pixels / 255).astype(np.float32), images.x.numpy()):
+        return None
+    measured = _Measured(results, images, board.about.seeds[0], board.rank_eps)
+    return {
+        "seed": measured.seed,
+        "eps": board.rank_eps,
+        "budgets": list(protocol.eps),
+        "shape": list(shape),
+        "classes": list(dataset.classes),
+        "attacks": {
+            name: {key: of[key] for key in keys if key in of}
+            for name, keys in _ATTACKS.items()
+            if (of := protocol.attacks.get(name)) is not None
+        },
+        "labels": images.y.tolist(),
+        "images": _text(pixels),
+        "models": [
+            {
+                "name": row.model.name,
+                "family": row.model.family,
+                "rank": row.rank,
+                **measured.of(row.model.name),
+            }
+            for row in board.rows
+        ],
+    }
+
+
+class _Measured:
+    """What is on record of one training of each model."""
+
+    def __init__(self, results: Results, images: Split, seed: int, eps: float) -> None:
+        self.seed, self._eps, self._results = seed, eps, results
+        self._x, self._y = images.x.numpy(), images.y.numpy()
+        self._records = [
+            r
+            for r in split(results.records)[0]
+            if r.task.model.seed == seed or r.task.kind == "attack"
+        ]
+        self._by_id = {record.id: record for record in self._records}
+        self._columns: Callable[[Record], Columns] = cache(results.columns)
+        self._distances = Distances(self._records, results.columns)
+
+    def of(self, model: str) -> dict[str, Any]:
+        """Weights, clean predictions, certified radii, distances and kept images of a model."""
+        own = [r for r in self._records if r.task.model.name == model and r.status == "done"]
+        own = [record for record in own if record.task.model.seed == self.seed]
+        card = self._results.cards.get(model)
+        weights = next((record.weights for record in own), None)
+        attacks = at_ranking_budget(self._by_id, model, self.seed)
+        nearest = self._distances.nearest(model, self.seed, "linf", len(self._y))
+        return {
+            "live": None if card is None else live_model(card, self.seed, weights),
+            "clean": _clean(attacks, self._results.columns),
+            "radius": self._radii(own),
+            "nearest": _numbers(nearest, math.ceil),
+            "kept": self._kept(model, attacks),
+        }
+
+    def _radii(self, own: Sequence[Record]) -> list[float | None] | None:
+        """The best certified radius of each image; None where there is none, or no proof at all."""
+        proofs = [
+            r for r in own if r.task.kind == "radii" and r.task.norm == "linf" and proves(r)
+        ]
+        if not proofs:
+            return None
+        found = best(by_seed(proofs, self._results.columns).values()).radius
+        return _numbers(np.where(found >= 0, found, np.inf), math.floor)
+
+    def _kept(self, model: str, attacks: Sequence[Record]) -> dict[str, Any] | None:
+        kept = self._results.adversarial(model, self.seed)
+        if kept is None or not attacks:
+            return None
+        delta = kept.x_adv.astype(float) - self._x[kept.image]
+        levels = np.abs(delta) / self._eps * _LEVELS
+        rounded = np.sign(delta) * np.ceil(levels - 1e-3).clip(0, _LEVELS)
+        worst = _worst_predictions([self._results.columns(record) for record in attacks])
+        return {
+            "image": kept.image.tolist(),
+            "delta": _text(rounded.astype(np.int8)),
+            "prediction": worst[kept.image].tolist(),
+        }
+
+
+def _images(board: Board, dataset: Dataset, protocol: Protocol) -> Split | None:
+    """The images that were attacked; None where the data set has others."""
+    about = board.about.data
+    if dataset.sha256 != about.sha256 or protocol.selection.dataset != dataset.name:
+        return None
+    images = protocol.selection.images(dataset, about.images)
+    return images if len(images.y) == about.images else None
+
+
+def _clean(attacks: Sequence[Record], columns: Callable[[Record], Columns]) -> list[int] | None:
+    """What the model says of the clean images; None where it was never attacked."""
+    if not attacks:
+        return None
+    return _majority(columns(attacks[0])["clean_prediction"]).tolist()
+
+
+def _worst_predictions(found: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[np.int64]:
+    """(n,): what the model says of each image where it is broken with the smallest margin."""
+    margins = [np.atleast_2d(of["adversarial_margin"]).mean(axis=0, dtype=float) for of in found]
+    ranked = [np.where(broken(of), m, np.inf) for of, m in zip(found, margins, strict=True)]
+    said = np.stack([_majority(of["adversarial_prediction"]) for of in found])
+    return said[np.argmin(ranked, axis=0), np.arange(said.shape[1])]
+
+
+def _majority(predictions: NDArray[Any]) -> NDArray[np.int64]:
+    """(n,): the class that most passes give; of a deterministic model there is one pass."""
+    passes = np.atleast_2d(predictions)
+    return np.array([np.bincount(image).argmax() for image in passes.T], np.int64)
+
+
+def _numbers(values: NDArray[Any], to: Callable[[float], int]) -> list[float | None]:
+    """Five digits after the point, rounded so that they claim no more; None for infinity."""
+    return [to(float(v) * 1e5) / 1e5 if np.isfinite(v) else None for v in values]
+
+
+def _text(values: NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(values).tobytes()).decode()
