@@ -24,7 +24,11 @@ from qbench.report.radii import best, by_seed, proves
 from qbench_site.live_models import live_model
 
 _LEVELS = 127  # of a kept perturbation, from 0 to ε
-_ATTACKS = {"pgd": ("steps", "relative_step", "random_start", "keep"), "fgsm": ("random_start",)}
+# What attack.js needs to know of an attack, where a protocol leaves it free.
+_ATTACKS: dict[str, dict[str, Any]] = {
+    "pgd": {"steps": 40, "relative_step": 2.5, "random_start": True, "keep": "best"},
+    "fgsm": {"steps": 1, "relative_step": 1.0, "random_start": False, "keep": "last"},
+}
 
 
 def explorer_data(
@@ -61,9 +65,8 @@ def explorer_data(
         "shape": list(shape),
         "classes": list(dataset.classes),
         "attacks": {
-            name: {key: of[key] for key in keys if key in of}
-            for name, keys in _ATTACKS.items()
-            if (of := protocol.attacks.get(name)) is not None
+            name: {key: protocol.attacks.get(name, {}).get(key, usual) for key, usual in of.items()}
+            for name, of in _ATTACKS.items()
         },
         "labels": images.y.tolist(),
         "images": _text(pixels),
