@@ -9,7 +9,17 @@ from pathlib import Path, PurePosixPath
 
 from qbench.errors import StoreError
 from qbench.files import explained, read_file, write_atomically
-from qbench_site import claims, compare, downloads, methods, models, start, tables, transfer
+from qbench_site import (
+    claims,
+    compare,
+    downloads,
+    explorer,
+    methods,
+    models,
+    start,
+    tables,
+    transfer,
+)
 from qbench_site.content import File, Page, Source
 from qbench_site.render import Renderer
 

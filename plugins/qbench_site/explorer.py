@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qbench.datasets.base import Dataset, Split
+from qbench.datasets.base import Dataset, Split, load_data
+from qbench.errors import QbenchError
 from qbench.protocols import Protocol
 from qbench.records.columns import Columns
 from qbench.records.record import Record
@@ -21,7 +22,10 @@ from qbench.report.board import Board
 from qbench.report.noisy_engines import split
 from qbench.report.outcomes import Distances
 from qbench.report.radii import best, by_seed, proves
+from qbench.report.table import Table, left, number, right, text
+from qbench_site.content import File, Page, Source
 from qbench_site.live_models import live_model
+from qbench_site.render import as_script
 
 _LEVELS = 127  # of a kept perturbation, from 0 to ε
 # What attack.js needs to know of an attack, where a protocol leaves it free.
@@ -31,9 +35,30 @@ _ATTACKS: dict[str, dict[str, Any]] = {
 }
 
 
-def explorer_data(
-    board: Board, results: Results, dataset: Dataset, protocol: Protocol
-) -> dict[str, Any] | None:
+def pages(source: Source) -> Iterator[Page | File]:
+    """The explorer of a board and its data; nothing for a board that it cannot show."""
+    try:
+        dataset = load_data(source.board.about.data.name)
+    except QbenchError:
+        return
+    data = explorer_data(source, dataset)
+    if data is None:
+        return
+    file = f"{source.folder}data/explorer.js"
+    yield File(file, as_script("explorer", data))
+    yield Page(
+        path=f"{source.folder}explorer.html",
+        template="explorer.html.j2",
+        title="Sample explorer",
+        section="explorer",
+        source=source,
+        context={"eps": data["eps"], "seed": data["seed"], "example": _example(data)},
+        scripts=(file, "models.js", "attack.js", "drawings.js", "explorer.js"),
+        styles=("explorer.css",),
+    )
+
+
+def explorer_data(source: Source, dataset: Dataset) -> dict[str, Any] | None:
     """Everything that `assets/explorer.js` reads, for JSON.
 
     Of every model it is the training with the board's first seed. Pixels are bytes, in base64.
@@ -41,23 +66,23 @@ def explorer_data(
     an attack moved as far as ε or to the end of the range stay exactly there.
 
     Args:
-        board: Its models are listed in the order of its rows.
-        results: Per-image outcomes and kept adversarial images.
-        dataset, protocol: Tell the clean images.
+        source: The board, whose models are listed in the order of its rows.
+        dataset: The clean images.
 
     Returns:
         None where this cannot be shown: other norms than ℓ∞, other boxes than [0, 1], tables, and
         images that are not those attacked, or not of 8 bits.
     """
-    shape, images = dataset.image_shape, _images(board, dataset, protocol)
-    if shape is None or images is None or board.about.norm != "linf" or not board.about.seeds:
+    board, protocol, shape = source.board, source.protocol, dataset.image_shape
+    if protocol is None or protocol.box != (0.0, 1.0) or board.about.norm != "linf":
         return None
-    if board.rank_eps is None or protocol.box != (0.0, 1.0):
+    images = _images(board, dataset, protocol)
+    if shape is None or images is None or board.rank_eps is None or not board.about.seeds:
         return None
     pixels = np.rint(images.x.numpy() * 255).astype(np.uint8)
     if not np.array_equal((pixels / 255).astype(np.float32), images.x.numpy()):
         return None
-    measured = _Measured(results, images, board.about.seeds[0], board.rank_eps)
+    measured = _Measured(source.results, images, board.about.seeds[0], board.rank_eps)
     return {
         "seed": measured.seed,
         "eps": board.rank_eps,
@@ -136,6 +161,26 @@ class _Measured:
             "delta": _text(rounded.astype(np.int8)),
             "prediction": worst[kept.image].tolist(),
         }
+
+
+def _example(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What is on record of the first image, for a page without JavaScript."""
+    said = [None if one["clean"] is None else one["clean"][0] for one in data["models"]]
+    rows = [
+        [
+            text(one["name"]),
+            text(None if clean is None else data["classes"][clean]),
+            number(None if one["radius"] is None else one["radius"][0], ".3f"),
+            number(one["nearest"][0], ".3f"),
+        ]
+        for one, clean in zip(data["models"], said, strict=True)
+    ]
+    heads = left("Model", "Says"), right("Certified radius", "Nearest adversarial image")
+    return {
+        "image": 0,
+        "label": data["classes"][data["labels"][0]],
+        "table": Table([*heads[0], *heads[1]], rows),
+    }
 
 
 def _images(board: Board, dataset: Dataset, protocol: Protocol) -> Split | None:
