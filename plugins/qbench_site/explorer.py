@@ -28,6 +28,7 @@ from qbench_site.live_models import live_model
 from qbench_site.render import as_script
 
 _LEVELS = 127  # of a kept perturbation, from 0 to ε
+_ROUNDING = 0.05  # of 1e-5: distances are measured in float32, up to ε(1 + 1e-6)
 # What attack.js needs to know of an attack, where a protocol leaves it free.
 _ATTACKS: dict[str, dict[str, Any]] = {
     "pgd": {"steps": 40, "relative_step": 2.5, "random_start": True, "keep": "best"},
@@ -134,7 +135,7 @@ class _Measured:
             "live": None if card is None else live_model(card, self.seed, weights),
             "clean": _clean(attacks, self._results.columns),
             "radius": self._radii(own),
-            "nearest": _numbers(nearest, math.ceil),
+            "nearest": _numbers(nearest, math.ceil, -_ROUNDING),
             "kept": self._kept(model, attacks),
         }
 
@@ -146,7 +147,7 @@ class _Measured:
         if not proofs:
             return None
         found = best(by_seed(proofs, self._results.columns).values()).radius
-        return _numbers(np.where(found >= 0, found, np.inf), math.floor)
+        return _numbers(np.where(found >= 0, found, np.inf), math.floor, 1e-6)
 
     def _kept(self, model: str, attacks: Sequence[Record]) -> dict[str, Any] | None:
         kept = self._results.adversarial(model, self.seed)
@@ -170,8 +171,8 @@ def _example(data: Mapping[str, Any]) -> dict[str, Any]:
         [
             text(one["name"]),
             text(None if clean is None else data["classes"][clean]),
-            number(None if one["radius"] is None else one["radius"][0], ".3f"),
-            number(one["nearest"][0], ".3f"),
+            number(None if one["radius"] is None else one["radius"][0], ".5f"),
+            number(one["nearest"][0], ".5f"),
         ]
         for one, clean in zip(data["models"], said, strict=True)
     ]
@@ -213,9 +214,12 @@ def _majority(predictions: NDArray[Any]) -> NDArray[np.int64]:
     return np.array([np.bincount(image).argmax() for image in passes.T], np.int64)
 
 
-def _numbers(values: NDArray[Any], to: Callable[[float], int]) -> list[float | None]:
-    """Five digits after the point, rounded so that they claim no more; None for infinity."""
-    return [to(float(v) * 1e5) / 1e5 if np.isfinite(v) else None for v in values]
+def _numbers(
+    values: NDArray[Any], to: Callable[[float], int], slack: float
+) -> list[float | None]:
+    """Five digits after the point, rounded so that they claim no more than is so; None for
+    infinity. `slack`, in the last digit, is what floating point may have added."""
+    return [to(float(v) * 1e5 + slack) / 1e5 if np.isfinite(v) else None for v in values]
 
 
 def _text(values: NDArray[Any]) -> str:

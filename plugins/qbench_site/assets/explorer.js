@@ -3,14 +3,14 @@
 (() => {
   const data = qbench.data("explorer"), { element: make } = qbench;
   const { decode, model: build } = qbenchModels, { largest, margin, pgd } = qbenchAttack;
-  const { line, bars, course } = qbenchDrawings;
+  const { line, bars, course, atLeast, atMost } = qbenchDrawings;
   const root = document.querySelector(".explorer"), find = (query) => root.querySelector(query);
   const form = find("form"), fields = form.elements, rows = new Map();
   const [high, wide] = data.shape, size = high * wide;
   const LARGEST = 1.5 * Math.max(...data.budgets), STEP = 0.005, SLICE_MS = 10;
   const SHOWN = { pgd: "PGD", fgsm: "FGSM" };
   const still = matchMedia("(prefers-reduced-motion: reduce)");
-  const pixels = decode.bytes(data.images), running = { frame: 0, seed: 1 };
+  const pixels = decode.bytes(data.images), running = { frame: 0, seed: 1, nearest: new Map() };
   const image = (index) => Float64Array.from(
     pixels.subarray(index * size, (index + 1) * size), (p) => Math.fround(p / 255));
 
@@ -47,8 +47,10 @@
       find(".strip").append(make("label", {}, radio, canvas));
       drawImage(canvas, image(index));
     });
-    const start = data.models.find((one) => one.kept?.image.length) ?? data.models[0];
-    choose({ image: start.kept?.image[0] ?? 0, model: start.name, attack: "pgd", eps: data.eps });
+    const fooled = data.labels.map((_, index) => data.models.filter((one) => one.kept?.places.has(index)));
+    const often = fooled.map((models) => models.length), index = often.indexOf(Math.max(...often));
+    const { name } = fooled[index].at(-1) ?? data.models[0];
+    choose({ image: index, model: name, attack: "pgd", eps: data.eps });
   }
 
   const chosen = () => ({
@@ -127,13 +129,13 @@
     const own = verdicts[data.models.indexOf(shown.model)];
     answer(find(".clean + figcaption .says"), own.clean, shown.label);
     answer(find(".changed + figcaption .says"), own.changed, shown.label);
+    verdicts.forEach((verdict, k) => remember(data.models[k], verdict, shown));
     verdicts.forEach((verdict, k) => fillRow(data.models[k], verdict, shown));
     find(".status").textContent = inWords(shown, own, verdicts);
     find(".status").removeAttribute("aria-busy");
     find(".distances svg")?.remove();
     find(".distances").prepend(line(range(shown), true));
-    find(".distances p")?.remove();
-    find(".distances").append(make("p", { class: "note" }, rangeInWords(range(shown))));
+    find(".in-words").textContent = rangeInWords(range(shown));
     root.dataset.done = String(Number(root.dataset.done ?? 0) + 1);
   }
 
@@ -149,35 +151,47 @@
     return { clean, changed: own ? (shown.none ? clean : shown.recorded) : undefined };
   }
 
-  const range = ({ model, index, eps }) => ({
-    radius: model.radius?.[index] ?? null, nearest: model.nearest[index], eps, largest: LARGEST });
+  const moved = (shown) => Math.max(...shown.changed.map((p, i) => Math.abs(p - shown.x[i])));
 
-  function rangeInWords({ radius, nearest }) {
-    const proof = radius === null ? "Nothing is proved of this image"
-      : `Proved: no change of up to ${radius.toFixed(4)} can fool it`;
+  // The nearest adversarial images that the attacks of this page have found.
+  function remember(one, { before, clean, changed }, shown) {
+    if (!before || clean !== shown.label || changed === shown.label) return;
+    const key = `${one.name} ${shown.index}`, known = running.nearest.get(key) ?? Infinity;
+    running.nearest.set(key, Math.min(known, moved(shown)));
+  }
+
+  const range = ({ model, index, eps }) => ({ radius: model.radius?.[index] ?? null,
+    nearest: model.nearest[index], here: running.nearest.get(`${model.name} ${index}`), eps, largest: LARGEST });
+
+  function rangeInWords({ radius, nearest, here }) {
+    if (nearest === 0) return "Here the answer is wrong without any change.";
+    const proof = radius === null ? "Here nothing is proved"
+      : `Here no change of up to ${atLeast(radius)} can fool it`;
     const found = nearest === null ? "no adversarial image is on record"
-      : `the nearest adversarial image on record is ${nearest.toFixed(4)} away`;
-    return `${proof}; ${found}.`;
+      : `the nearest adversarial image on record is ${atMost(nearest)} away`;
+    const nearer = here < (nearest ?? Infinity) - 1e-6 ? `; this page found one at ${atMost(here)}` : "";
+    return `${proof}, and ${found}${nearer}.`;
   }
 
   function inWords(shown, own, verdicts) {
-    const { model, label, none } = shown, name = model.name;
-    const said = (k) => (k === undefined ? "something" : className(k));
+    const { model, label, none, eps, index } = shown, name = model.name;
+    const said = (k) => (k === undefined ? "something else" : `“${className(k)}”`);
     if (own.clean !== label) {
       return `${name} calls the clean image ${said(own.clean)}, which is wrong: there is nothing to attack.`;
     }
-    const moved = Math.max(...shown.changed.map((p, i) => Math.abs(p - shown.x[i])));
     const others = verdicts.filter((v, k) => data.models[k] !== model && v.clean === label &&
       v.changed !== undefined && v.changed !== label).length;
     if (none) return `No attack on record fools ${name} on this image at ε = ${data.eps}.`;
     if (own.changed === label) {
-      return `${name} withstands this attack: it still calls the image ${said(label)}. ` +
-        "That proves nothing about other attacks; the certified radius does.";
+      const worse = eps >= data.eps && model.kept?.places.has(index);
+      return `${name} withstands this attack: it still calls the image ${said(label)}. ` + (worse
+        ? "A stronger attack fooled it at this budget: choose the worst image on record."
+        : "That proves nothing about other attacks; only the certified radius does.");
     }
     const also = others === 0 ? "No other model is fooled by it."
       : `It also fools ${others} other model${others > 1 ? "s" : ""} that it was not made for.`;
     return `${name} is fooled: it calls ${said(label)} now ${said(own.changed)}, although no pixel ` +
-      `moved by more than ${moved.toFixed(3)}. ${also}`;
+      `moved by more than ${moved(shown).toFixed(3)}. ${also}`;
   }
 
   // --- pictures ----------------------------------------------------------------------------------
