@@ -141,9 +141,7 @@ class _Measured:
 
     def _radii(self, own: Sequence[Record]) -> list[float | None] | None:
         """The best certified radius of each image; None where there is none, or no proof at all."""
-        proofs = [
-            r for r in own if r.task.kind == "radii" and r.task.norm == "linf" and proves(r)
-        ]
+        proofs = [r for r in own if r.task.kind == "radii" and r.task.norm == "linf" and proves(r)]
         if not proofs:
             return None
         found = best(by_seed(proofs, self._results.columns).values()).radius
@@ -214,9 +212,7 @@ def _majority(predictions: NDArray[Any]) -> NDArray[np.int64]:
     return np.array([np.bincount(image).argmax() for image in passes.T], np.int64)
 
 
-def _numbers(
-    values: NDArray[Any], to: Callable[[float], int], slack: float
-) -> list[float | None]:
+def _numbers(values: NDArray[Any], to: Callable[[float], int], slack: float) -> list[float | None]:
     """Five digits after the point, rounded so that they claim no more than is so; None for
     infinity. `slack`, in the last digit, is what floating point may have added."""
     return [to(float(v) * 1e5 + slack) / 1e5 if np.isfinite(v) else None for v in values]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-import numpy as np
-
 from qbench.errors import QbenchError
 from qbench.records.record import Card
 from qbench.registry import load_registry

@@ -1,5 +1,4 @@
-"""The sample explorer: its models in JavaScript against torch, its data against the archive, and
-the page itself in Chromium."""
+"""The sample explorer: its models in JavaScript against torch, its data against the archive."""
 
 from __future__ import annotations
 
@@ -7,8 +6,6 @@ import base64
 import json
 import shutil
 import subprocess
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,47 +16,15 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import qbench
-from qbench.datasets.base import load_data
-from qbench.protocols import load_protocol
-from qbench.records.archive import Archive
+from qbench.records.record import Card
 from qbench.records.results import Results
-from qbench.report.collect import collect
-from qbench_site import explorer
-from qbench_site.build import build
-from qbench_site.content import Source
+from qbench_site.live_models import live_model
 
 ROOT = Path(__file__).parents[2]
 ASSETS = ROOT / "plugins" / "qbench_site" / "assets"
 MODELS = ("amplitude", "convnet", "fourier", "reup-ep100", "reup-hw4", "reup-hw8")  # every kind
 EPS = 0.1
 needs_node = pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
-
-
-@pytest.fixture(scope="module")
-def results() -> Results:
-    """Of the archive, what is about the first seed."""
-    found = Archive.read(ROOT / "leaderboard" / "results" / "glyphs-linf-v1").results()
-    records = tuple(r for r in found.records if r.task.model.seed == 0)
-    return replace(found, records=records)
-
-
-@pytest.fixture(scope="module")
-def source(results: Results) -> Source:
-    """A board of a few models, with everything that is on record of them."""
-    protocol = load_protocol("glyphs-linf-v1")
-    few = tuple(
-        r for r in results.records if r.task.kind == "attack" and r.task.model.name in MODELS
-    )
-    board = collect(replace(results, records=few), protocol=protocol, transferred=False)
-    return Source("glyphs-linf-v1", "", results, board, protocol)
-
-
-@pytest.fixture(scope="module")
-def data(source: Source) -> dict[str, Any]:
-    found = explorer.explorer_data(source, load_data("glyphs"))
-    assert found is not None
-    assert {one["name"] for one in found["models"]} == set(MODELS)
-    return found
 
 
 def ask(data: dict[str, Any], **question: Any) -> dict[str, Any]:
@@ -132,7 +97,7 @@ def test_attacks_stay_in_the_ball_and_are_judged_alike_by_torch(
 def test_pgd_breaks_about_as_many_as_the_benchmark_does(
     data: dict[str, Any], results: Results
 ) -> None:
-    chosen = list(range(0, 200, 10))
+    chosen = list(range(0, 200, 20))
     said = ask(data, images=chosen, attack={**data["attacks"]["pgd"], "eps": EPS, "seed": 3})
     for record in results.records:
         task = record.task
@@ -193,18 +158,19 @@ def test_distances_claim_no_more_than_the_records(data: dict[str, Any], results:
         assert (far[~wrong] >= stated[~wrong] - 1e-6).all()
 
 
-def test_only_the_weights_on_record_run_live(source: Source, results: Results) -> None:
+def test_only_the_weights_on_record_run_live(results: Results) -> None:
     card = results.cards["fourier"]
     weights = next(
         r.weights for r in results.records if r.task.model.name == "fourier" and r.weights
     )
-    live = explorer.live_model(card, 0, weights)
-    assert live is not None
-    assert live["kind"] == "fourier"
-    assert explorer.live_model(card, 1, weights) is None
-    assert explorer.live_model(replace_card(card, revision=9), 0, weights) is None
-    assert explorer.live_model(replace_card(card, name="strangers"), 0, weights) is None
 
+    def live(seed: int = 0, **changes: Any) -> dict[str, Any] | None:
+        changed: Card = card.model_copy(update=changes)
+        return live_model(changed, seed, weights)
 
-def replace_card(card: Any, **changes: Any) -> Any:
-    return card.model_copy(update=changes)
+    found = live()
+    assert found is not None
+    assert found["kind"] == "fourier"
+    assert live(1) is None
+    assert live(revision=9) is None
+    assert live(name="of-a-stranger") is None
