@@ -64,13 +64,13 @@
   function choose(given) {
     const { image: index, model, attack, eps } = { ...given };
     if (data.models.some((one) => one.name === model)) fields.model.value = model;
-    if (attack in data.attacks || attack === "kept") fields.attack.value = attack;
+    if (attack === "kept" || Object.hasOwn(data.attacks, attack ?? "")) fields.attack.value = attack;
     if (Number(eps) >= 0) fields.eps.value = eps;
-    if (data.labels[index] !== undefined) fields.image.value = String(index);
+    if (index !== undefined && data.labels[Number(index)] !== undefined) fields.image.value = Number(index);
   }
 
   function refresh() {
-    const { model, attack, eps, index } = chosen();
+    const { model, attack, eps } = chosen();
     for (const option of fields.attack.options) option.disabled = option.value !== "kept" && !model.live;
     if (!model.live) fields.attack.value = "kept";
     const free = fields.attack.value !== "kept";
@@ -81,8 +81,6 @@
     for (const radio of fields.image) {
       radio.parentElement.classList.toggle("fooled", !!model.kept?.places.has(Number(radio.value)));
     }
-    const about = new URLSearchParams({ image: index, model: model.name, attack: fields.attack.value, eps });
-    history.replaceState(null, "", `#${about}`);
     run();
   }
 
@@ -136,6 +134,8 @@
     find(".distances svg")?.remove();
     find(".distances").prepend(line(range(shown), true));
     find(".in-words").textContent = rangeInWords(range(shown));
+    const { index, model, attack, eps } = shown;
+    history.replaceState(null, "", `#${new URLSearchParams({ image: index, model: model.name, attack, eps })}`);
     root.dataset.done = String(Number(root.dataset.done ?? 0) + 1);
   }
 

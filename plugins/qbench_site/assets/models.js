@@ -1,7 +1,7 @@
 // Trained classifiers of the benchmark in plain JavaScript, with gradients.
-// Everything is computed in float64 from the float32 weights. A model is
-//   { classes, scores(x), gradient(x, pull) }
-// with x the pixels, and gradient = { scores, gradient } of sum_k pull(scores)[k] * score_k.
+// Everything is computed in float64 from the float32 weights. A model is { scores(x),
+// gradient(x, pull) } with x the pixels; gradient gives { scores, gradient }, the latter that of
+// sum_k pull(scores)[k] * score_k.
 "use strict";
 (() => {
   const decode = {
@@ -159,7 +159,6 @@
       return { angles, rotations, state, scores: circuit.expectations(state, classes) };
     };
     return {
-      classes,
       scores: (x) => prepare(x).scores,
       gradient(x, pull) {
         const { angles, rotations, state, scores } = prepare(x);
@@ -182,7 +181,6 @@
       return { norm, unit, state, scores: circuit.expectations(state, classes) };
     };
     return {
-      classes,
       scores: (x) => prepare(x).scores,
       gradient(x, pull) {
         const { norm, unit, state, scores } = prepare(x);
@@ -210,7 +208,6 @@
       return { sin, cos, scores };
     };
     return {
-      classes,
       scores: (x) => prepare(x).scores,
       gradient(x, pull) {
         const { sin, cos, scores } = prepare(x), weights = pull(scores);
@@ -260,7 +257,6 @@
       return { from, scores };
     };
     return {
-      classes,
       scores: (x) => prepare(x).scores,
       gradient(x, pull) {
         const { from, scores } = prepare(x), weights = pull(scores);
