@@ -30,6 +30,7 @@ MAKERS: tuple[Maker, ...] = (
     models.pages,
     transfer.pages,
     compare.pages,
+    explorer.pages,
     methods.pages,
     tables.pages,
     downloads.pages,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ _ATTACKS: dict[str, dict[str, Any]] = {
 def pages(source: Source) -> Iterator[Page | File]:
     """The explorer of a board and its data; nothing for a board that it cannot show."""
     try:
-        dataset = load_data(source.board.about.data.name)
+        dataset = load_data(source.board.about.data.name, source.plugins)
     except QbenchError:
         return
     data = explorer_data(source, dataset)
@@ -54,7 +53,7 @@ def pages(source: Source) -> Iterator[Page | File]:
         section="explorer",
         source=source,
         context={"eps": data["eps"], "seed": data["seed"], "example": _example(data)},
-        scripts=(file, "models.js", "attack.js", "drawings.js", "explorer.js"),
+        scripts=(file, "classifiers.js", "attack.js", "drawings.js", "explorer.js"),
         styles=("explorer.css",),
     )
 
@@ -100,7 +99,7 @@ def explorer_data(source: Source, dataset: Dataset) -> dict[str, Any] | None:
             {
                 "name": row.model.name,
                 "family": row.model.family,
-                "rank": row.rank,
+                "page": source.page_of(row.model.name).removeprefix(source.folder),
                 **measured.of(row.model.name),
             }
             for row in board.rows
@@ -120,7 +119,6 @@ class _Measured:
             if r.task.model.seed == seed or r.task.kind == "attack"
         ]
         self._by_id = {record.id: record for record in self._records}
-        self._columns: Callable[[Record], Columns] = cache(results.columns)
         self._distances = Distances(self._records, results.columns)
 
     def of(self, model: str) -> dict[str, Any]:
@@ -195,7 +193,8 @@ def _clean(attacks: Sequence[Record], columns: Callable[[Record], Columns]) -> l
     """What the model says of the clean images; None where it was never attacked."""
     if not attacks:
         return None
-    return _majority(columns(attacks[0])["clean_prediction"]).tolist()
+    predictions: list[int] = _majority(columns(attacks[0])["clean_prediction"]).tolist()
+    return predictions
 
 
 def _worst_predictions(found: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[np.int64]:
@@ -203,7 +202,8 @@ def _worst_predictions(found: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[n
     margins = [np.atleast_2d(of["adversarial_margin"]).mean(axis=0, dtype=float) for of in found]
     ranked = [np.where(broken(of), m, np.inf) for of, m in zip(found, margins, strict=True)]
     said = np.stack([_majority(of["adversarial_prediction"]) for of in found])
-    return said[np.argmin(ranked, axis=0), np.arange(said.shape[1])]
+    worst: NDArray[np.int64] = said[np.argmin(ranked, axis=0), np.arange(said.shape[1])]
+    return worst
 
 
 def _majority(predictions: NDArray[Any]) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""Weights of the models that `assets/models.js` can run in a browser."""
+"""Weights of the models that `assets/classifiers.js` can run in a browser."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from qbench.registry import load_registry
 from qbench.weights.files import fingerprint, unpack
 from qbench.weights.zoo import Zoo, file_name
 
-# What the factory of a model makes, and what models.js calls it. All else that scores depend on is
-# told by the shapes of the weights.
+# What the factory of a model makes, and what classifiers.js calls it. All else that scores depend
+# on is told by the shapes of the weights.
 _KINDS = {
     "qbench_quantum.models:ReUpload": "reupload",
     "qbench_quantum.models:SplitReUpload": "split",
@@ -23,7 +23,7 @@ _KINDS = {
 
 
 def live_model(card: Card, seed: int, weights: str | None) -> dict[str, Any] | None:
-    """A trained model as `qbenchModels.model` reads it: its kind, and its weights by name.
+    """A trained model as `qbenchClassifiers.model` reads it: its kind, and its weights by name.
 
     Args:
         card: Of the model on the board.
@@ -31,8 +31,8 @@ def live_model(card: Card, seed: int, weights: str | None) -> dict[str, Any] | N
         weights: Fingerprint of the weights that the board's records are about.
 
     Returns:
-        None where models.js does not know the model, or the zoo that ships with qbench has other
-        weights than the records, or none.
+        None where classifiers.js does not know the model, or the zoo that ships with qbench has
+        other weights than the records, or none.
     """
     try:
         spec = load_registry().get("model", card.name).spec

@@ -2,11 +2,11 @@
 "use strict";
 const { readFileSync } = require("fs");
 const [assets] = process.argv.slice(2);
-require(`${assets}/models.js`);
+require(`${assets}/classifiers.js`);
 require(`${assets}/attack.js`);
 
 const { data, images, pulls, attack } = JSON.parse(readFileSync(0, "utf8"));
-const { decode, model } = globalThis.qbenchModels;
+const { decode, model } = globalThis.qbenchClassifiers;
 const pixels = decode.bytes(data.images);
 const size = data.shape[0] * data.shape[1];
 const answer = {};

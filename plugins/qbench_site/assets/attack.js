@@ -1,4 +1,4 @@
-// PGD, and FGSM as its one-step case, as the benchmark's protocol sets them, on the models of models.js.
+// PGD, and FGSM as its one-step case, as the benchmark's protocol sets them, on the models of classifiers.js.
 "use strict";
 (() => {
   const largest = (scores) => scores.indexOf(Math.max(...scores));

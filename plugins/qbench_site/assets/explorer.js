@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const data = qbench.data("explorer"), { element: make } = qbench;
-  const { decode, model: build } = qbenchModels, { largest, margin, pgd } = qbenchAttack;
+  const { decode, model: build } = qbenchClassifiers, { largest, margin, pgd } = qbenchAttack;
   const { line, bars, course, atLeast, atMost } = qbenchDrawings;
   const root = document.querySelector(".explorer"), find = (query) => root.querySelector(query);
   const form = find("form"), fields = form.elements, rows = new Map();
@@ -240,8 +240,9 @@
     for (const one of data.models) {
       const button = make("button", { type: "button" }, one.name);
       button.addEventListener("click", () => { choose({ model: one.name }); refresh(); });
+      const about = make("a", { href: one.page, class: "tag", "aria-label": `about ${one.name}` }, "about");
       const name = make("th", { scope: "row", role: "rowheader", class: `name ${one.family}` }, button,
-        make("span", { class: "tag" }));
+        make("br"), make("span", { class: "tag" }), " ", about);
       const cells = Object.fromEntries(Object.keys(HEADS).slice(1).map((key) => [key, make("td", {
         role: "cell", class: key, "data-head": key === "clean" || key === "changed" ? HEADS[key] : null })]));
       const row = make("tr", { role: "row", "data-model": one.name }, name, ...Object.values(cells));
@@ -263,7 +264,7 @@
   function fillRow(one, verdict, shown) {
     const cells = rows.get(one), source = one === shown.model, { label } = shown;
     cells.row.classList.toggle("source", source);
-    cells.name.querySelector(".tag").textContent =
+    cells.name.querySelector("span").textContent =
       source ? "under attack" : one.live ? one.family : `${one.family}, on record only`;
     answer(cells.clean, verdict.clean, label);
     answer(cells.changed, verdict.changed, label);

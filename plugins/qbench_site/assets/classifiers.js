@@ -295,5 +295,5 @@
     return KINDS[kind](read, imageShape, classes);
   }
 
-  globalThis.qbenchModels = { decode, model };
+  globalThis.qbenchClassifiers = { decode, model };
 })();
