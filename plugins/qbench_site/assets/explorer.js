@@ -155,7 +155,7 @@
 
   // The nearest adversarial images that the attacks of this page have found.
   function remember(one, { before, clean, changed }, shown) {
-    if (!before || clean !== shown.label || changed === shown.label) return;
+    if (shown.attack === "kept" || !before || clean !== shown.label || changed === shown.label) return;
     const key = `${one.name} ${shown.index}`, known = running.nearest.get(key) ?? Infinity;
     running.nearest.set(key, Math.min(known, moved(shown)));
   }
