@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from axe_playwright_python.sync_playwright import Axe
 from torch.nn.functional import cross_entropy
 
 import qbench
@@ -66,7 +67,7 @@ def opened(
 
 def settle(page: Page) -> None:
     """Wait until the attack is done and no other follows."""
-    page.wait_for_function("document.querySelector('.status').getAttribute('aria-busy') === null")
+    page.wait_for_selector(".status:not([aria-busy])", timeout=30_000)
 
 
 def test_choices_by_keyboard_give_torchs_values(browser: Browser, site: Path) -> None:
@@ -155,6 +156,8 @@ def test_fits_a_phone_and_both_themes(browser: Browser, site: Path, scheme: str)
         )
         moved = [abs(a - b) for a, b in zip(clean, changed, strict=True)]
         assert 24 <= max(moved) <= 26  # 0.1 of 255
+        found = Axe().run(page, options={"preload": False}).response["violations"]
+        assert [(v["id"], v["nodes"][0]["html"]) for v in found] == []
 
 
 def test_without_javascript_there_is_a_table(
