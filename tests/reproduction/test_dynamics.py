@@ -101,13 +101,22 @@ def test_bounds_are_those_of_table_1(found, measured):
         certifier("furier")
 
 
-def test_every_model_is_attacked_once(found, tmp_path, monkeypatch):
-    calls = []
-    real = snapshots.attacked
-    monkeypatch.setattr(snapshots, "attacked", lambda *a: calls.append(a) or real(*a))
-    moment = Moment(tmp_path / "one.json", found, 0, 1, 5)
-    snapshots.measure(pickle.loads(pickle.dumps(moment)))  # as another process gets it
-    assert len(calls) == 2
+def test_every_model_is_attacked_once_and_an_image_wrong_from_the_start_is_not_robust(
+    found, tmp_path, monkeypatch
+):
+    test, calls = load_data("glyphs").test, []
+    x, y = test.x[:IMAGES], test.y[:IMAGES]
+    # In place of the attack, the image before of the same class: some become right by it.
+    order = torch.arange(IMAGES)
+    for label in y.unique():
+        order[y == label] = order[y == label].roll(1)
+    monkeypatch.setattr(snapshots, "attacked", lambda *a: calls.append(a) or x[order])
+    moment = Moment(tmp_path / "one.json", found, 0, 1, IMAGES)
+    answer = snapshots.measure(pickle.loads(pickle.dumps(moment)))  # as another process gets it
+    assert len(calls) == len(found.models)
+    correct = right(found.training("convnet", 0).load(1), x, y)
+    both = correct & correct[order]
+    assert answer["convnet"]["under"]["fourier"] == both.mean() < correct.mean()
 
 
 def test_killed_it_goes_on_and_what_is_known_is_read(found, folder, measured, monkeypatch):
