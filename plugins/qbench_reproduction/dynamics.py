@@ -109,8 +109,9 @@ def section_dynamics(found: Dynamics) -> str:
     ]
     if len(found.seeds) > 1 and first != last:
         parts.append(
-            f"What changes between epoch {first} and epoch {last}, where the 95 % interval of the "
-            "mean change over seeds (Student's, seed by seed) leaves out 0:"
+            f"Mean changes from epoch {first} to epoch {last}, taken seed by seed: a quantity "
+            "rises or falls where the 95 % interval of its mean change (Student's) leaves out 0, "
+            "and is undecided elsewhere."
         )
         parts.append("\n".join(_change(found, one, (first, last)) for one in shown))
     rows = [

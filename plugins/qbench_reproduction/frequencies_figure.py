@@ -39,14 +39,14 @@ def spectra(found: Frequencies) -> Figure:
             for model in found.models:
                 values = [getattr(one.spectrum, what) for one in found.of(model, epoch)]
                 density = np.array(values)[:, shown] * _PER_DECADE[shown]
-                highest = max(highest, float(density.mean(0).max()))
+                highest = max(highest, float((density.mean(0) + density.std(0)).max()))
                 _band(axes, middle[shown], density, drawn[model], model)
             axes.set_title(f"{next(letters)}  epoch {epoch}")
             axes.set_xscale("log")
             axes.set_xlim(*_SEEN)
             axes.xaxis.set_major_formatter("{x:g}")
             axes.yaxis.set_major_formatter("{x:g}")
-        row[0].set_ylim(0, 1.25 * highest)
+        row[0].set_ylim(0, 1.15 * highest)
     grid[0][0].set_ylabel("power per decade of |ω|")
     grid[1][0].set_ylabel("squared slope per decade of |ω|")
     for axes in grid[-1]:
@@ -130,11 +130,11 @@ def surrogates(found: Frequencies) -> Figure:
         axes.set_title(f"{letter}  {model} under attack")
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("number of frequencies D")
-        lines = [
-            Line2D([], [], color=INK, linewidth=1.1, linestyle=":", label=f"made for {BASE}"),
-            Line2D([], [], color=INK, linewidth=1.1, label="made for the circuit"),
-        ]
-        axes.legend(handles=lines, loc="lower left")
+    lines = [
+        Line2D([], [], color=INK, linewidth=1.1, linestyle=":", label=f"made for {BASE}"),
+        Line2D([], [], color=INK, linewidth=1.1, label="made for the circuit"),
+    ]
+    grid[1][len(circuits) - 1].legend(handles=lines, loc="lower left")
     grid[1][0].set_ylabel(f"robust accuracy (ε = {EPS:g})")
     for axes in grid[1][len(circuits) :]:
         axes.remove()

@@ -293,9 +293,9 @@ def section_trajectories(found: Trajectories) -> str:
             + (
                 "exactly these weights, bit by bit."
                 if same == len(compared)
-                else f"exactly these weights in {same} of {len(compared)} comparisons; sums of "
-                "floating-point numbers differ in the last bit between machines, and training "
-                "lets such differences grow."
+                else f"exactly these weights in {same} of {len(compared)} comparisons, and in the "
+                f"others a weight differs by at most {max(o.largest for o in compared):.1e}: "
+                "another machine may round sums in another way."
             ),
             table(head, rows, ["left", *["right"] * len(found.epochs), "left"]),
         ]
