@@ -13,22 +13,11 @@ from qbench.report.figures.style import FAINT, INK, WIDTH, Look, new_figure, sty
 from qbench_claims.claim import EVERY, Quantity
 from qbench_claims.evidence import Evidence, MissingError
 from qbench_reproduction.judging import VIEWS, View
+from qbench_reproduction.looks import model_looks
 from qbench_reproduction.paper import CIRCUITS, EPS, LAMBDAS, LONGER, MODELS
 
 Values = NDArray[np.float64]
 
-# Dark to light along λ, so that the order survives a grey print; one marker a model.
-LOOKS: Mapping[str, Look] = {
-    "reup": Look("#332288", "o", "-"),
-    "reup-0.1": Look("#117733", "s", "-"),
-    "reup-0.2": Look("#44AA99", "^", "-"),
-    "reup-ep100": Look("#332288", "o", (0, (1, 0.9))),
-    "reup-0.1-ep100": Look("#117733", "s", (0, (1, 0.9))),
-    "reup-0.2-ep100": Look("#44AA99", "^", (0, (1, 0.9))),
-    "amplitude": Look("#AA4499", "D", "-"),
-    "convnet": Look("#CC6677", "v", (0, (4, 1.5))),
-    "fourier": Look("#999933", "P", (0, (4, 1.5))),
-}
 BUDGETS = (0.05, 0.1, 0.2)
 _EPOCHS = range(1, 101)
 
@@ -63,14 +52,15 @@ def training(found: Evidence) -> Figure:
     panels = [*zip(LONGER, CIRCUITS, strict=True), ("amplitude",), ("convnet",), ("fourier",)]
     figure = new_figure(WIDTH, 3.7)
     grid = figure.subplots(2, 3, sharey=True)
+    drawn = model_looks([names[-1] for names in panels])
     for axes, names in zip(grid.flat, panels, strict=True):
-        _epochs(axes, found, names)
+        _epochs(axes, found, names, drawn[names[-1]])
     figure.supxlabel("epoch", fontsize=8.0)
     figure.supylabel("test accuracy", fontsize=8.0)
     return figure
 
 
-def _epochs(axes: Axes, found: Evidence, names: Sequence[str]) -> None:
+def _epochs(axes: Axes, found: Evidence, names: Sequence[str], look: Look) -> None:
     """The longest training of a model that is on record."""
     for name in names:
         each = [
@@ -82,7 +72,7 @@ def _epochs(axes: Axes, found: Evidence, names: Sequence[str]) -> None:
             break
     else:
         return
-    look, epochs = LOOKS[names[-1]], np.arange(1, len(known) + 1)
+    epochs = np.arange(1, len(known) + 1)
     values = np.array([of[: min(len(v) for v in known)] for of in known])
     axes.fill_between(epochs, values.min(1), values.max(1), color=look.colour, alpha=0.2, lw=0)
     axes.plot(epochs, values.mean(1), color=look.colour)
@@ -97,13 +87,14 @@ def accuracy(found: Mapping[str, Evidence]) -> Figure:
     """Figure 2: accuracy under attack against ε, a panel a view."""
     figure = new_figure(WIDTH, 3.4)
     panels = figure.subplots(1, len(VIEWS), sharey=True)
+    drawn = model_looks(MODELS)
     for axes, view in zip(panels, VIEWS, strict=True):
         at = found.get(view.protocol)
         for name in MODELS:
             clean = means(at, Quantity(measure="clean", model=name))
             points = [(0.0, clean)]
             points += [(e, means(at, under_attack(name, e, view))) for e in BUDGETS]
-            _with_bars(axes, points, name)
+            _with_bars(axes, points, name, drawn[name])
         axes.set(title=view.title, ylim=(-0.02, 1.02))
         axes.set_xticks([0.0, *BUDGETS], ["0", *(f"{eps:g}" for eps in BUDGETS)])
     panels[0].set_ylabel("accuracy")
@@ -113,11 +104,12 @@ def accuracy(found: Mapping[str, Evidence]) -> Figure:
     return figure
 
 
-def _with_bars(axes: Axes, points: Sequence[tuple[float, Values | None]], name: str) -> None:
+def _with_bars(
+    axes: Axes, points: Sequence[tuple[float, Values | None]], name: str, look: Look
+) -> None:
     known = [(x, values) for x, values in points if values is not None]
     if not known:
         return
-    look = LOOKS[name]
     # Side by side, so that no error bar hides another.
     shift = 0.0012 * (MODELS.index(name) - (len(MODELS) - 1) / 2)
     axes.errorbar(

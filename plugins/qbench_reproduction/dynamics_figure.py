@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullLocator
 
-from qbench.registry import load_registry
-from qbench.report.board import ModelFacts
-from qbench.report.figures.style import WIDTH, Look, looks, new_figure, styled
+from qbench.report.figures.style import WIDTH, Look, new_figure, styled
 from qbench_claims.patterns import EPS
+from qbench_reproduction.looks import model_looks
 from qbench_reproduction.snapshots import BASE, Dynamics
-from qbench_reproduction.trajectories import MODELS
 
 
 @dataclass(frozen=True)
@@ -94,16 +91,6 @@ def curves(found: Dynamics) -> Figure:
         columnspacing=1.4,
     )
     return figure
-
-
-def model_looks(models: Sequence[str]) -> dict[str, Look]:
-    """A colour and a marker a model, the same in every figure, and the line of its family."""
-    registry = load_registry()
-    order = [*MODELS, *(name for name in models if name not in MODELS)]
-    families = {name: registry.get("model", name).spec.family for name in order}
-    apart = looks([ModelFacts(name, "") for name in order])
-    lines = looks([ModelFacts(name, families[name]) for name in order])
-    return {name: replace(apart[name], line=lines[name].line) for name in models}
 
 
 def _line(axes: Axes, found: Dynamics, what: str, model: str, look: Look) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from qbench.report.figures.style import INK, WIDTH, Look, new_figure, styled
 from qbench_claims.patterns import EPS
-from qbench_reproduction.dynamics_figure import model_looks
+from qbench_reproduction.looks import model_looks
 from qbench_reproduction.portraits import BASE, COPIES, Frequencies
 from qbench_reproduction.spectrum import EDGES
 from qbench_reproduction.surrogate import Fit
