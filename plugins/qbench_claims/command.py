@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from qbench.cli.options import HELP, json_option
+from qbench.cli.options import HELP, default_jobs, json_option
 
 
 @click.command(context_settings=HELP)
@@ -44,7 +44,7 @@ def claims(names: tuple[str, ...], archive: Path, out: Path | None, as_json: boo
     from qbench.registry import load_registry
     from qbench_claims.boards import read_boards
     from qbench_claims.claim import check_names, chosen
-    from qbench_claims.evidence import evidence
+    from qbench_claims.evidence import evidence, pictured
     from qbench_claims.page import as_json as for_machines
     from qbench_claims.page import in_full, page, terminal
     from qbench_claims.verdict import judge, untested
@@ -52,6 +52,12 @@ def claims(names: tuple[str, ...], archive: Path, out: Path | None, as_json: boo
     found = chosen(names)
     check_names(found, load_registry())
     at_protocol = {name: evidence(board) for name, board in read_boards(archive).items()}
+    for protocol, one in at_protocol.items():
+        models = pictured([claim for claim in found if claim.protocol == protocol])
+        if models:
+            total = sum(len(one.trained(name)) for name in models)
+            with progress("perturbation patterns", total) as advance:
+                one.make_patterns(models, default_jobs(), advance)
     judged = []
     with progress("judging", len(found)) as advance:
         for claim in found:

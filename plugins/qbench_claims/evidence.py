@@ -24,7 +24,7 @@ from qbench.report.outcomes import Outcomes
 from qbench.report.questions import Answers, Question, answers, lipschitz, training
 from qbench.report.radii import best, by_seed, proves
 from qbench.report.transfer import Setting
-from qbench_claims.claim import EVERY, Quantity
+from qbench_claims.claim import EVERY, Claim, Quantity
 from qbench_claims.patterns import PATTERNS, Patterns, Trained
 
 Values = NDArray[np.float64]
@@ -217,6 +217,13 @@ _MEASURES: Mapping[str, Callable[[Evidence, Quantity], dict[int, Values]]] = {
     "test-accuracy": Evidence.test_accuracy,
     "lipschitz": Evidence.lipschitz,
 }
+
+
+def pictured(claims: Iterable[Claim]) -> list[str]:
+    """The models whose perturbations claims compare."""
+    sides = (side for claim in claims for case in claim.cases() for side in (case.left, case.right))
+    asked = (s.model for s in sides if isinstance(s, Quantity) and s.measure in PATTERNS)
+    return list(dict.fromkeys(asked))
 
 
 def evidence(results: Results) -> Evidence:
