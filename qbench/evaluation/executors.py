@@ -181,18 +181,18 @@ def _dask(where: str, jobs: int) -> Iterator[Executor]:
         ) from error
     if where == "dask":
         with (
-            LocalCluster(  # type: ignore[no-untyped-call]
+            LocalCluster(
                 n_workers=jobs,
                 threads_per_worker=1,
                 dashboard_address=None,
                 silence_logs=logging.CRITICAL,
             ) as cluster,
-            Client(cluster) as client,  # type: ignore[no-untyped-call]
+            Client(cluster) as client,
         ):
             yield _Dask(client)
         return
     try:
-        client = Client(where, timeout=ANSWER_S)  # type: ignore[no-untyped-call]
+        client = Client(where, timeout=ANSWER_S)
     except (OSError, ValueError) as error:
         raise UsageError(
             f"no Dask scheduler answers at {where}: start one with 'dask scheduler' ({error})"

@@ -20,11 +20,14 @@ from qbench_art.classifier import Classifier, View
 from qbench_art.isolated_rng import isolated_rng
 
 
+SLOW = ("art-boundary", "art-cw-l2", "art-cw-linf", "art-ead", "art-hopskipjump", "art-zoo")
+
+
 @pytest.mark.parametrize("name", SPECS)
 def test_the_generator_is_all_the_randomness_and_global_states_are_left_alone(name):
     def run(seed):
         threat = ThreatModel(norm="linf", eps=DISTANCE["linf"] * beyond(name, "linf"))
-        cheap = {"max_iter": 10} if name in ("art-boundary", "art-hopskipjump", "art-zoo") else {}
+        cheap = {"max_iter": 10} if name in SLOW else {}
         return craft(attack(name, **cheap), Plane(), X, Y, threat, seed).x_adv
 
     def states():

@@ -86,18 +86,22 @@ def test_json_output_is_json(qbench_cli):
 
 
 def test_a_dry_run_prints_the_cost_and_does_nothing(qbench_cli, tmp_path):
-    result = qbench_cli("run", "--models", "all", "--attacks", "pgd,fgsm", "--dry-run", "--json")
+    asked = ("--models", "all", "--attacks", "pgd,fgsm", "--seeds", "0", "--dry-run", "--json")
+    result = qbench_cli("run", *asked)
     assert result.returncode == 0, result.stderr
     plan = {row["task"]: row for row in json.loads(result.stdout)["plan"]}
     n = len(load_registry(()).all("model"))
-    assert plan["training"]["tasks"] == n * 5
-    assert plan["attack"]["tasks"] == n * 5 * 2 * 3
-    assert plan["transfer"]["tasks"] == n * (n - 1) * 5 * 2
-    assert plan["radii"]["tasks"] > n * 5
+    assert plan["training"]["tasks"] == n
+    assert plan["attack"]["tasks"] == n * 2 * 3
+    assert plan["transfer"]["tasks"] == n * (n - 1) * 2
+    assert plan["radii"]["tasks"] > n
     # PGD: 40 gradients an image, FGSM: 1
-    assert plan["attack"]["images differentiated"] == n * 5 * 3 * 200 * 41
+    assert plan["attack"]["images differentiated"] == n * 3 * 200 * 41
+    plain = qbench_cli("run", "--models", "convnet", "--dry-run", "--json", "--attacks", "pgd")
+    plan = {row["task"]: row for row in json.loads(plain.stdout)["plan"]}
+    assert plan["training"]["tasks"] == 5  # every seed of the protocol
     assert list(tmp_path.iterdir()) == []
-    assert "training" in qbench_cli("run", "--dry-run", "--limit", "3").stdout
+    assert "training" in qbench_cli("run", "--models", "convnet", "--dry-run").stdout
 
 
 def test_certificates_join_the_attacks_of_a_run(qbench_cli, tmp_path):

@@ -20,6 +20,20 @@ CIRCUITS = [
     for name, provided in load_registry().all("model").items()
     if provided.plugin == "qbench_quantum" and Zoo().seeds(name)
 ]
+
+
+def each_circuit_first() -> list[object]:
+    """All models; the second one of the same circuit, with other weights, is slow."""
+    seen: set[object] = set()
+    found: list[object] = []
+    for name in CIRCUITS:
+        model = load_registry().get("model", name).create()
+        shape = type(model), model.circuit
+        found.append(pytest.param(name, marks=[pytest.mark.slow] if shape in seen else []))
+        seen.add(shape)
+    return found
+
+
 FAST = ("statevector", "torch", "aer", "pennylane", "pennylane:lightning.qubit")
 EXACT = (*FAST, "pennylane:qiskit.aer")
 
@@ -38,7 +52,7 @@ def scores(name: str, dtype: torch.dtype, engine: str, x: Tensor) -> Tensor:
     return model(x.to(dtype))  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("name", CIRCUITS)
+@pytest.mark.parametrize("name", each_circuit_first())
 def test_exact_engines_agree_on_trained_weights(name: str) -> None:
     x = load_data("glyphs").test.x[:2]
     reference = scores(name, torch.float64, "pennylane:default.qubit", x)

@@ -50,7 +50,7 @@ def measured(tmp_path_factory) -> Path:
         SMALL,
         models=("convnet", "fourier"),
         attacks=("fgsm",),
-        certifiers=("convnet-linear",),
+        certifiers=("convnet-local",),
         seeds=None,
         eps=(EPS,),
         limit=None,

@@ -174,8 +174,15 @@ if sys.argv[2] == "killed":
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="reads /proc")
-@pytest.mark.parametrize("start", ["fork", "afresh"])
-@pytest.mark.parametrize("end", ["ends", "killed"])
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("fork", "killed"),
+        ("afresh", "ends"),
+        pytest.param("fork", "ends", marks=pytest.mark.slow),
+        pytest.param("afresh", "killed", marks=pytest.mark.slow),
+    ],
+)
 def test_no_process_is_left_behind(start, end):
     mark = f"qbench-left-{start}-{end}-{os.getpid()}"
     done = subprocess.run(
