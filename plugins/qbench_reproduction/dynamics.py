@@ -27,7 +27,7 @@ from qbench_reproduction.snapshots import (
 )
 from qbench_reproduction.trajectories import DATASET, Trajectories
 
-IMAGES = 200
+IMAGES = 100
 FIGURE = "dynamics"
 _NOISE = 0.25  # cycles a pixel: frequencies above are high, see `qbench_claims.patterns`
 

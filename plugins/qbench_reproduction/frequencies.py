@@ -21,7 +21,7 @@ from qbench_reproduction.trajectories import Trajectories
 
 MODELS = ("reup", "reup-0.1", "reup-0.2", "fourier")
 EPOCHS = (20, 100)  # of the spectra; surrogates are of the first one
-IMAGES = 200
+IMAGES = 100
 SIZES = (16, 64, 256, 1024)
 SPECTRA, SURROGATES = "frequencies", "surrogates"
 

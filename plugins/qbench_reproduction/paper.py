@@ -24,7 +24,7 @@ MODELS = (*CIRCUITS, *LONGER, "amplitude", "convnet", "fourier")
 # What is attacked with what in each protocol: attacks, and budgets (the protocol's where None).
 ATTACKS = {
     THEIRS: ((("pgd",), None),),
-    OURS: ((("pgd",), None), (("apgd-ce", "apgd-dlr"), (EPS,))),
+    OURS: ((("pgd",), None), (("apgd-dlr",), (EPS,))),
 }
 
 

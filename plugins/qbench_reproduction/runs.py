@@ -14,7 +14,7 @@ from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.task import Task
 from qbench.records.results import Results
 from qbench.records.store import RunStore
-from qbench_reproduction.paper import ATTACKS, MODELS
+from qbench_reproduction.paper import ATTACKS, MODELS, TABLE_ONE
 
 _LEFT_OUT = ("checks", "fresh", "radii")  # kinds of tasks that no figure of the paper needs
 
@@ -60,6 +60,7 @@ def plan(protocol: str, seeds: Sequence[int] | None, limit: int | None) -> list[
             RunSelection(
                 models=MODELS,
                 attacks=attacks,
+                certifiers=sorted({bound.certifier for bound in TABLE_ONE}),
                 eps=eps,
                 protocol=protocol,
                 seeds=seeds,

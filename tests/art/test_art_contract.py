@@ -19,7 +19,6 @@ from qbench_art.attack import ArtAttack
 from qbench_art.classifier import Classifier, View
 from qbench_art.isolated_rng import isolated_rng
 
-
 SLOW = ("art-boundary", "art-cw-l2", "art-cw-linf", "art-ead", "art-hopskipjump", "art-zoo")
 
 
