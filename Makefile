@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow lint clean
+.PHONY: run test test-slow lint docs clean
 
 run: .venv/installed
 	$(BIN)/qbench run --models all --attacks pgd
@@ -10,7 +10,7 @@ run: .venv/installed
 test: .venv/installed-test lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-slow: .venv/installed-test
+test-slow: .venv/installed-test .venv/installed-docs
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: .venv/installed-test
@@ -19,6 +19,10 @@ lint: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: .venv/installed-docs
+	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/manual
+	@echo "build/manual/docs/index.html"
+
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
@@ -26,6 +30,10 @@ lint: .venv/installed-test
 
 .venv/installed-test: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@
+
+.venv/installed-docs: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs,release]'
 	touch $@
 
 clean:

@@ -172,7 +172,7 @@ class Dataset:
         image_shape: tuple[int, int] | None = None,
         feature_range: FeatureRange = None,
     ) -> Dataset:
-        """A data set from two `torch.utils.data.Dataset`s of pairs (x, label).
+        """A data set from two torch data sets (`torch.utils.data.Dataset`) of pairs (x, label).
 
         Each pair is read once, in order: what a random transformation makes of it is kept.
 
