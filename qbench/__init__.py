@@ -22,6 +22,8 @@ if TYPE_CHECKING:
         load_model,
         load_published,
         results,
+        to_art,
+        to_foolbox,
     )
     from qbench.datasets.base import Dataset
 
@@ -37,6 +39,8 @@ __all__ = [
     "load_model",
     "load_published",
     "results",
+    "to_art",
+    "to_foolbox",
 ]
 
 

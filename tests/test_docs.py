@@ -91,6 +91,19 @@ def test_the_page_on_adapters_runs(capsys):
     assert "takes (1, 16, 16) as batch in float32, gives logits of 4 classes" in printed
 
 
+@pytest.mark.filterwarnings("ignore:.*scipy.ndimage:DeprecationWarning")  # of foolbox
+def test_the_page_on_other_programs_runs(capsys):
+    page = (ROOT / "docs" / "interop.md").read_text()
+    blocks = re.findall(r"<!-- needs (\w+) -->\n```python\n(.*?)```", page, re.S)
+    assert [needed for needed, _ in blocks] == ["art", "foolbox"]
+    ran = [code for needed, code in blocks if importlib.util.find_spec(needed)]
+    for code in ran:
+        exec(compile(code, "interop.md", "exec"), {})
+    shares = [float(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(shares) == len(ran)
+    assert all(share < 0.8 for share in shares)
+
+
 def plugins_shown() -> list[str]:
     page = (ROOT / "docs" / "plugins.md").read_text()
     return re.findall(r"```python\n(.*?)```", page, re.S)

@@ -12,10 +12,11 @@ import click
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["csv", "json", "latex", "parquet"]),
+    type=click.Choice(["csv", "json", "latex", "model-index", "parquet"]),
     default="csv",
     show_default=True,
-    help="csv, parquet: a row a record (radii: a budget); json: the leaderboard; latex: its table.",
+    help="csv, parquet: a row a record (radii: a budget); json: the leaderboard; latex: its table; "
+    "model-index: YAML for model cards.",
 )
 @click.option(
     "--out",

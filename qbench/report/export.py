@@ -19,6 +19,7 @@ from qbench.report import render
 from qbench.report.board import Board, Row
 from qbench.report.certificate_types import ImageRadii
 from qbench.report.collect import collect
+from qbench.report.model_index import model_index
 from qbench.report.questions import certifier_of
 from qbench.report.seed_values import SeedValues
 from qbench.report.tables import accuracy
@@ -34,7 +35,8 @@ def export(results: Results, format: str) -> bytes:
     Args:
         results: Of one protocol.
         format: `csv` or `parquet` for `to_frame`; `json` for the board that leaderboard.json
-            holds; `latex` for the ranking, with the rules of booktabs.
+            holds; `latex` for the ranking, with the rules of booktabs; `model-index` for the metadata
+            of model cards.
 
     Raises:
         StoreError: The results do not belong together.
@@ -47,6 +49,8 @@ def export(results: Results, format: str) -> bytes:
     if format == "latex":
         board = collect(results, transferred=False)
         return render.latex(accuracy.ranking(board)).encode()
+    if format == "model-index":
+        return model_index(collect(results, transferred=False)).encode()
     if format == "parquet":
         file = io.BytesIO()
         try:
@@ -55,7 +59,7 @@ def export(results: Results, format: str) -> bytes:
             needs = f"parquet needs pyarrow: {install_command('parquet')}"
             raise UsageError(needs) from error
         return file.getvalue()
-    raise UsageError(f"no format {format!r}: choose csv, json, latex or parquet")
+    raise UsageError(f"no format {format!r}: choose csv, json, latex, model-index or parquet")
 
 
 def to_frame(results: Results) -> pd.DataFrame:
