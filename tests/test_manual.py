@@ -67,7 +67,8 @@ def test_what_is_public_has_a_docstring(name):
         if not value.__module__.startswith(name if name != "qbench.api" else "qbench"):
             continue
         said = value.__doc__ or ""
-        assert said and not said.startswith(f"{key}("), f"{name}.{key} has no docstring"
+        assert said, f"{name}.{key} has no docstring"
+        assert not said.startswith(f"{key}("), f"{name}.{key} has only its signature"
         for part, method in vars(value).items() if inspect.isclass(value) else ():
             if inspect.isfunction(method) and not part.startswith("_"):
                 inherited = any(hasattr(base, part) for base in value.__mro__[1:])

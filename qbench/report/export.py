@@ -35,8 +35,8 @@ def export(results: Results, format: str) -> bytes:
     Args:
         results: Of one protocol.
         format: `csv` or `parquet` for `to_frame`; `json` for the board that leaderboard.json
-            holds; `latex` for the ranking, with the rules of booktabs; `model-index` for the metadata
-            of model cards.
+            holds; `latex` for the ranking, with the rules of booktabs; `model-index` for model
+            cards.
 
     Raises:
         StoreError: The results do not belong together.
