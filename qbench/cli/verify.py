@@ -22,15 +22,8 @@ if TYPE_CHECKING:
     type=click.Path(file_okay=False, exists=True, path_type=Path),
     help="Folder of weights ('qbench train' writes such) for models the shipped zoo does not hold.",
 )
-@click.option(
-    "--without-models",
-    is_flag=True,
-    help="Run no model and no plugin file: recompute what the files alone allow.",
-)
 @plugin_option
-def verify(
-    results: Path, weights: Path | None, without_models: bool, plugins: tuple[PluginFile, ...]
-) -> None:
+def verify(results: Path, weights: Path | None, plugins: tuple[PluginFile, ...]) -> None:
     """Check RESULTS, the folder of a run or an archive, without trusting them.
 
     Schema, identities and hashes are checked; metrics are computed again from the outcomes of
@@ -44,19 +37,13 @@ def verify(
       qbench verify leaderboard/results
       qbench verify runs/mine --plugin my_model.py
     """
-    from qbench.errors import UsageError
     from qbench.evaluation.verification import verify as look
-
-    if without_models and (plugins or weights):
-        raise UsageError("--without-models runs no model: leave --plugin and --weights out")
 
     def shown(model: str, seed: int) -> None:
         if sys.stderr.isatty():
             click.echo(f"\r\x1b[Kverified {one_line(model)} seed {seed}", err=True, nl=False)
 
-    verdict = look(
-        results, weights=weights, plugins=plugins, models=not without_models, on_model=shown
-    )
+    verdict = look(results, weights=weights, plugins=plugins, on_model=shown)
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
     for note in verdict.notes:

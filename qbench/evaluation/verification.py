@@ -77,7 +77,6 @@ def verify(
     *,
     weights: Path | None = None,
     plugins: tuple[PluginFile, ...] = (),
-    models: bool = True,
     on_model: Callable[[str, int], None] = lambda *_: None,
 ) -> Verdict:
     """Look at a run's folder or an archive as if a stranger had sent it.
@@ -87,9 +86,7 @@ def verify(
         weights: A folder of weights as `qbench train` writes it, for models that the shipped zoo
             does not hold.
         plugins: Plugins given as files.
-        models: Look models up and ask them again; without, what the files alone can show is checked
-            and none of a model's code runs.
-        on_model: Called with each model and seed whose images were looked at.
+        on_model: Called with each model and seed whose images were scored again.
     """
     verdict = Verdict()
     zoos = [_from_zoo(Zoo()), *([] if weights is None else [_from_zoo(Zoo(weights))])]
@@ -100,7 +97,7 @@ def verify(
         else:
             opened = [(Archive.read(folder).results(), True, zoos) for folder in boards(path)]
         for results, whole, sources in opened:
-            _Verifier(results, whole, sources, plugins, models, verdict).verify(on_model)
+            _Verifier(results, whole, sources, plugins, verdict).verify(on_model)
     except QbenchError as error:
         verdict.problems.append(str(error))
     return verdict
@@ -129,17 +126,16 @@ class _Verifier:
         whole: bool,
         sources: list[Weights],
         plugins: tuple[PluginFile, ...],
-        models: bool,
         verdict: Verdict,
     ) -> None:
         self._results, self._whole, self._sources = results, whole, sources
-        self._plugins, self._models, self._verdict = plugins, models, verdict
+        self._plugins, self._verdict = plugins, verdict
         self._registry: Registry = load_registry(plugins)
         self._by_id = {record.id: record for record in results.records}
 
     def verify(self, on_model: Callable[[str, int], None]) -> None:
         self._check_board()
-        for name, card in sorted(self._results.cards.items()) if self._models else ():
+        for name, card in sorted(self._results.cards.items()):
             self._check(f"card of {name}", partial(self._card, name, card))
         for record in self._results.records:
             self._verdict.counts["records"] += 1
@@ -148,9 +144,8 @@ class _Verifier:
         self._problems(unchecked(self._by_id.values(), self._dataset, self._protocol))
         self._check_weights()
         trained = {(r.task.model.name, r.task.model.seed) for r in self._by_id.values()}
-        look = self._rescore if self._models else self._kept
         for model, seed in sorted(trained):
-            self._check(f"{model} seed {seed}", partial(look, model, seed))
+            self._check(f"{model} seed {seed}", partial(self._rescore, model, seed))
             on_model(model, seed)
         violations, compared = soundness.check(self._results)
         self._verdict.counts["pairs of a radius and an attacked image"] += compared
@@ -253,7 +248,7 @@ class _Verifier:
             yield from self._method(record)
         if task.kind == "challenge":
             yield from problems(record, self._results.columns(record), self._protocol)
-        if self._models and isinstance(record.metrics, LipschitzMetrics | RadiiMetrics):
+        if isinstance(record.metrics, LipschitzMetrics | RadiiMetrics):
             yield from self._certifier(record)
         if record.outcomes is not None:
             self._verdict.counts["images' outcomes"] += task.data.images
@@ -392,8 +387,8 @@ class _Verifier:
             ):
                 yield f"{record.title}: {problem}"
 
-    def _kept(self, name: str, seed: int, model: SavedModel | None = None) -> Iterator[str]:
-        """The images that broke the model: there, allowed, and still breaking it if it is given."""
+    def _kept(self, name: str, seed: int, model: SavedModel) -> Iterator[str]:
+        """The images that broke the model: there, allowed, and still breaking it."""
         due = broken_images(self._by_id, self._results.columns, name, seed)
         kept = self._results.adversarial(name, seed)
         image = np.empty(0, np.int64) if kept is None else kept.image.astype(np.int64)
@@ -422,9 +417,6 @@ class _Verifier:
             outside = ~((x_adv >= threat.box[0]) & (x_adv <= threat.box[1])).all(1)
             for place in outside.nonzero()[:, 0].tolist():
                 yield f"image {image[place]} leaves the box"
-        self._verdict.counts["adversarial images in the ball and the box"] += len(image)
-        if model is None:
-            return
         with time_limit(TIME_LIMIT_S):
             scores = model.predictions(x_adv, seed=seed)[0]
         self._verdict.counts["adversarial images scored again"] += len(scores)
