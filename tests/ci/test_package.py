@@ -1,7 +1,9 @@
 """What is released: a wheel and a source archive that hold what they must and nothing else."""
 
+import os
 import re
 import subprocess
+import sys
 import tarfile
 import tomllib
 import zipfile
@@ -11,6 +13,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def build(out: Path, tag: str) -> subprocess.CompletedProcess[str]:
+    """Run the script with the interpreter of the tests."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    words = [ROOT / ".ci" / "build", out, tag]
+    return subprocess.run(words, env=os.environ | {"PATH": path}, capture_output=True, text=True)
 
 
 def test_the_licence_is_named_once_and_its_text_is_there():
@@ -28,9 +37,7 @@ def test_the_citation_has_the_packages_version():
 
 
 def test_a_tag_of_another_version_builds_nothing(tmp_path):
-    found = subprocess.run(
-        [ROOT / ".ci" / "build", tmp_path, "v99"], capture_output=True, text=True
-    )
+    found = build(tmp_path, "v99")
     assert found.returncode == 2
     assert "the tag is v99" in found.stderr
     assert list(tmp_path.iterdir()) == []
@@ -41,9 +48,7 @@ def test_what_is_released_holds_what_it_must(tmp_path):
     pytest.importorskip("build")
     pytest.importorskip("twine")
     version = PROJECT["version"]
-    made = subprocess.run(
-        [ROOT / ".ci" / "build", tmp_path, f"v{version}"], capture_output=True, text=True
-    )
+    made = build(tmp_path, f"v{version}")
     assert made.returncode == 0, made.stdout + made.stderr
     (wheel,), (source,) = (tmp_path / "dist").glob("*.whl"), (tmp_path / "dist").glob("*.tar.gz")
     names = zipfile.ZipFile(wheel).namelist()
