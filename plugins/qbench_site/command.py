@@ -54,7 +54,13 @@ def site(archive: Path, out: Path, recompute: bool, plugins: tuple[PluginFile, .
 
 @click.command(context_settings=HELP)
 @archive_argument
-@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="Where it listens; 0 for any free port.",
+)
 @click.option("--open", "show", is_flag=True, help="Open it in the browser.")
 @plugin_option
 def serve(archive: Path, port: int, show: bool, plugins: tuple[PluginFile, ...]) -> None:
