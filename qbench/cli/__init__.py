@@ -17,6 +17,7 @@ from qbench.cli import (
     listing,
     run,
     sheet,
+    submit,
     train,
     verify,
 )
@@ -50,6 +51,7 @@ def cli(debug: bool) -> None:
       qbench run --plugin ./my_model.py --models my-model
       qbench new model my-model                     a plugin to begin with
       qbench check ./my_model.py                    what must hold of a plugin
+      qbench submit runs/mine --models my-model --out my-model   for a pull request
       qbench verify leaderboard/results             recompute what is published
     """
 
@@ -59,6 +61,7 @@ for _command in (
     certify.certify,
     check.check,
     leaderboard.leaderboard,
+    submit.submit,
     verify.verify,
     challenge.challenge,
     export.export,

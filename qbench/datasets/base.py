@@ -38,7 +38,7 @@ class Dataset:
         classes: Names of the classes by label.
         train, test: The two splits.
         fresh: Makes n new test images, always the same ones and none of the test images, where
-            the data set can.
+            the data set can. With a keyword argument `seed`, if it takes one, others for each seed.
         feature_names: Of a table's features, for pictures and messages.
     """
 
@@ -49,7 +49,7 @@ class Dataset:
     classes: tuple[str, ...]
     train: Split
     test: Split
-    fresh: Callable[[int], Split] | None = None
+    fresh: Callable[..., Split] | None = None
     feature_names: tuple[str, ...] | None = None
 
     @property
@@ -270,10 +270,13 @@ def _checked(name: str, label: str, made: object) -> Dataset:
     return replace(Dataset._of(label, built), version=made.version, fresh=fresh)
 
 
-def _fresh(name: str, form: Form, make: Callable[[int], Split], n: int) -> Split:
+def _fresh(
+    name: str, form: Form, make: Callable[..., Split], n: int, seed: int | None = None
+) -> Split:
     """What a data set makes as n new images, checked as its other images are."""
+    seeded = seed is not None and "seed" in inspect.signature(make).parameters
     with about(f"data set {name!r}: new images"):
-        split = form.split(given(make(n)))
+        split = form.split(given(make(n, seed=seed) if seeded else make(n)))
         if len(split.y) != n:
             raise DataError(f"{len(split.y)} images instead of {n}")
     return split

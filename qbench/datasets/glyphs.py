@@ -72,9 +72,9 @@ def load(side: int = SIDE) -> Dataset:
 
 
 @lru_cache(maxsize=4)
-def draw_fresh(n: int, side: int = SIDE) -> Split:
-    """New images by the generator of the frozen ones, from a seed of their own."""
-    return _split(*_images(np.random.Generator(np.random.PCG64(_FRESH_SEED)), n), side)
+def draw_fresh(n: int, side: int = SIDE, seed: int = _FRESH_SEED) -> Split:
+    """New images by the generator of the frozen ones, from a seed of their own or another one."""
+    return _split(*_images(np.random.Generator(np.random.PCG64(seed)), n), side)
 
 
 def generate() -> dict[str, NDArray[Any]]:

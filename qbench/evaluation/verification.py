@@ -2,11 +2,15 @@
 
 Everything that can be recomputed is: metrics from per-image outcomes, outcomes of clean and of the
 worst adversarial images from weights by forward passes, labels from the data, parameters from the
-protocol, facts about models from their specs. Attacks are not run again.
+protocol, facts about models from their specs. On request a sample is attacked again.
+
+A submission may hold models of a plugin that is not loaded: what needs its code is then left out,
+and said so, and no line of it runs.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -22,12 +26,22 @@ from qbench.attack_strings import attack_label
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
 from qbench.errors import QbenchError, VerificationError
+from qbench.evaluation import attacking_again
+from qbench.evaluation.attacking_again import attack_again
 from qbench.evaluation.challenge import problems
 from qbench.evaluation.isolation import time_limit
 from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.provenance import card_of
 from qbench.evaluation.rechecks import recheck, unchecked
 from qbench.evaluation.scoring import margins
+from qbench.evaluation.submission import (
+    RESULTS,
+    Submission,
+    is_file_version,
+    is_submission,
+    lacking,
+    required_attacks,
+)
 from qbench.evaluation.task import TIME_LIMIT_S
 from qbench.geometry import distance
 from qbench.plugin_files import PluginFile
@@ -43,12 +57,12 @@ from qbench.records.record import (
     Record,
     TrainingMetrics,
 )
-from qbench.records.results import Results, attack_norm
+from qbench.records.results import Adversarial, Results, attack_norm
 from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images, ranking_eps
 from qbench.registry import Registry, load_registry
-from qbench.specs import ModelSpec
-from qbench.weights.files import fingerprint, unpack
+from qbench.specs import ModelSpec, Recipe
+from qbench.weights.files import Provenance, fingerprint, unpack
 from qbench.weights.zoo import Zoo, file_name
 
 TOLERANCE = 1e-5  # of the scores' scale: where processors may differ in an image's class
@@ -77,27 +91,36 @@ def verify(
     *,
     weights: Path | None = None,
     plugins: tuple[PluginFile, ...] = (),
+    again: int = 0,
     on_model: Callable[[str, int], None] = lambda *_: None,
 ) -> Verdict:
-    """Look at a run's folder or an archive as if a stranger had sent it.
+    """Look at a run's folder, an archive or a submission as if a stranger had sent it.
 
     Args:
         path: The folder.
         weights: A folder of weights as `qbench train` writes it, for models that the shipped zoo
             does not hold.
-        plugins: Plugins given as files.
+        plugins: Plugins given as files. Those of a submission are loaded only if they are here.
+        again: How many images of each model and seed are attacked again, and as many new ones.
         on_model: Called with each model and seed whose images were scored again.
     """
     verdict = Verdict()
     zoos = [_from_zoo(Zoo()), *([] if weights is None else [_from_zoo(Zoo(weights))])]
+    sent: Submission | None = None
     try:
         if (path / FILE).is_file():
             store = RunStore(path)
             opened = [(store.results(), False, [_from_run(store)])]
         else:
+            if is_submission(path):
+                sent, path = Submission.read(path), path / RESULTS
+                zoos.append(_from_zoo(sent.zoo))
             opened = [(Archive.read(folder).results(), True, zoos) for folder in boards(path)]
+        if sent is not None:
+            cards = {name: card for results, _, _ in opened for name, card in results.cards.items()}
+            verdict.problems += sent.problems(cards)
         for results, whole, sources in opened:
-            _Verifier(results, whole, sources, plugins, verdict).verify(on_model)
+            _Verifier(results, whole, sources, plugins, verdict, sent, again).verify(on_model)
     except QbenchError as error:
         verdict.problems.append(str(error))
     return verdict
@@ -127,9 +150,11 @@ class _Verifier:
         sources: list[Weights],
         plugins: tuple[PluginFile, ...],
         verdict: Verdict,
+        sent: Submission | None,
+        again: int,
     ) -> None:
         self._results, self._whole, self._sources = results, whole, sources
-        self._plugins, self._verdict = plugins, verdict
+        self._plugins, self._verdict, self._sent, self._again = plugins, verdict, sent, again
         self._registry: Registry = load_registry(plugins)
         self._by_id = {record.id: record for record in results.records}
 
@@ -141,6 +166,7 @@ class _Verifier:
             self._verdict.counts["records"] += 1
             self._check(record.title, partial(self._record, record))
         self._check_seeds()
+        self._check_admission()
         self._problems(unchecked(self._by_id.values(), self._dataset, self._protocol))
         self._check_weights()
         trained = {(r.task.model.name, r.task.model.seed) for r in self._by_id.values()}
@@ -216,14 +242,24 @@ class _Verifier:
                 raise VerificationError(f"{record.title}: another data set")
         _ = self._split
 
+    def _foreign(self, name: str) -> bool:
+        """Whether a model is a submission's, of a plugin that is not loaded."""
+        return self._sent is not None and name not in self._registry.all("model")
+
     def _card(self, name: str, card: Any) -> Iterator[str]:
+        if self._foreign(name):
+            self._verdict.notes.append(
+                f"{name}: plugin {card.plugin!r} is not loaded, so nothing was asked of the model"
+            )
+            return
         provided = self._provided(name)
         if file := self._handed_in(name):
             provided = replace(provided, spec=replace(provided.spec, weights=file, train=None))
         expected = card_of(provided, card.parameters)
         for key in type(card).model_fields:
             ours, theirs = getattr(expected, key), getattr(card, key)
-            if key != "version" and ours != theirs:
+            # Of a package any version will do, of a file the one that was run.
+            if ours != theirs and (key != "version" or is_file_version(theirs)):
                 yield f"{key} is {theirs!r}, its plugin says {ours!r}"
 
     def _provided(self, name: str) -> Provided[ModelSpec]:
@@ -276,7 +312,10 @@ class _Verifier:
         assert task.kind in ("lipschitz", "radii")
         assert task.certifier is not None
         provided = self._registry.get("certifier", task.certifier.name)
-        structure = self._registry.get("model", task.model.name).spec.structure
+        if self._foreign(task.model.name):
+            structure = self._results.cards[task.model.name].structure
+        else:
+            structure = self._registry.get("model", task.model.name).spec.structure
         if not provided.spec.covers(structure):
             yield f"{task.certifier.name} does not cover {structure}"
         if isinstance(metrics, LipschitzMetrics):
@@ -344,12 +383,23 @@ class _Verifier:
                 made[name, task.kind, record.label, str(eps), str(certifier)].add(task.model.seed)
         for name, found in sorted(seeds.items()):
             lacking = sorted(set(self._protocol.seeds) - found)
-            if self._whole and lacking and self._handed_in(name) is None:
+            handed_in = self._sent is None and self._handed_in(name) is not None
+            if self._whole and lacking and not handed_in:
                 self._verdict.problems.append(f"{name} lacks seeds {lacking} of the protocol")
         for (name, kind, label, *rest), found in sorted(made.items(), key=str):
             if lacking := sorted(seeds[name] - found):
                 what = " ".join(part for part in (label, *rest) if part and part != "None")
                 self._verdict.problems.append(f"{name}: no {kind} {what} for seeds {lacking}")
+
+    def _check_admission(self) -> None:
+        """Of a submission: no model may lack what a rank asks for."""
+        if self._sent is None:
+            return
+        required = required_attacks(self._protocol, ())
+        for name in sorted(self._results.cards):
+            records = [record for record in self._by_id.values() if record.exact]
+            found = lacking(records, name, self._protocol, required)
+            self._problems(f"{name}: {line}" for line in found)
 
     def _check_weights(self) -> None:
         """One set of weights a model and seed."""
@@ -368,8 +418,15 @@ class _Verifier:
             if (record.task.model.name, record.task.model.seed) == (name, seed)
             and record.status == "done"
         ]
+        found, kept = self._kept(name, seed)
+        yield from found
         model = self._saved(name, seed, records)
-        if model is None or self._registry.get("model", name).spec.stochastic:
+        if model is None:
+            return
+        if self._registry.get("model", name).spec.stochastic:
+            self._verdict.notes.append(
+                f"{name} seed {seed}: its answers vary, and are not compared"
+            )
             return
         with time_limit(TIME_LIMIT_S):
             scores = model.predictions(self._split.x, seed=seed)[0]
@@ -379,31 +436,61 @@ class _Verifier:
                 columns = self._results.columns(record)
                 key = "prediction" if record.task.kind == "radii" else "clean_prediction"
                 yield from self._compare(record.title, columns[key], scores, self._split.y)
-        yield from self._kept(name, seed, model)
+        if kept is not None:
+            yield from self._still_broken(kept, model, seed)
         provided = self._provided(name)
         for record in records:
             for problem in recheck(
                 record, provided, model, self._split, self._dataset, self._protocol
             ):
                 yield f"{record.title}: {problem}"
+        if self._again:
+            yield from self._attack_again(name, seed, model, records, scores)
 
-    def _kept(self, name: str, seed: int, model: SavedModel) -> Iterator[str]:
-        """The images that broke the model: there, allowed, and still breaking it."""
+    def _attack_again(
+        self, name: str, seed: int, model: SavedModel, records: list[Record], scores: Tensor
+    ) -> Iterator[str]:
+        standing = (scores.argmax(1) == self._split.y).numpy()
+        standing[broken_images(self._by_id, self._results.columns, name, seed)] = False
+        images = min(self._again, len(standing))
+        drawn = secrets.randbits(31)
+        found = attack_again(
+            self._provided(name),
+            model,
+            records,
+            standing,
+            self._split,
+            self._dataset,
+            self._protocol,
+            self._registry,
+            images=images,
+            seed=drawn,
+        )
+        self._verdict.counts["images attacked again"] += images
+        new = "" if found.on_new is None else f", {found.on_new:.3f} of as many new ones"
+        self._verdict.notes.append(
+            f"{name} seed {seed}: of {images} images drawn by seed {drawn}, {found.broken} of "
+            f"{found.stood} that stood fall to {found.attack}; robust {found.on_known:.3f}{new}"
+        )
+        yield from attacking_again.problems(found, len(standing), images)
+
+    def _kept(self, name: str, seed: int) -> tuple[list[str], Adversarial | None]:
+        """The images that broke a model: there, and allowed; and if so, what they are."""
         due = broken_images(self._by_id, self._results.columns, name, seed)
         kept = self._results.adversarial(name, seed)
         image = np.empty(0, np.int64) if kept is None else kept.image.astype(np.int64)
+        found = []
         if lacking := sorted(set(due.tolist()) - set(image.tolist())):
-            yield f"image {lacking[0]} ({len(lacking)} in all) was broken, and not kept"
+            found.append(f"image {lacking[0]} ({len(lacking)} in all) was broken, and not kept")
         if odd := sorted(set(image.tolist()) - set(due.tolist())):
-            yield f"image {odd[0]} ({len(odd)} in all) was kept, and no record says it was broken"
-            return
+            what = "was kept, and no record says it was broken"
+            return [*found, f"image {odd[0]} ({len(odd)} in all) {what}"], None
         if kept is None or not len(image):
-            return
-        x_adv = torch.from_numpy(np.ascontiguousarray(kept.x_adv))
-        x, y = self._split.x[image], self._split.y[image]
+            return found, None
+        x_adv, x = torch.from_numpy(np.ascontiguousarray(kept.x_adv)), self._split.x[image]
         if x_adv.shape != x.shape or not bool(x_adv.isfinite().all()):
-            yield f"kept images have shape {tuple(x_adv.shape)}, or are not finite"
-            return
+            shape = tuple(x_adv.shape)
+            return [*found, f"kept images have shape {shape}, or are not finite"], None
         eps = ranking_eps(
             r.task.eps
             for r in self._by_id.values()
@@ -412,15 +499,23 @@ class _Verifier:
         threat = self._protocol.threat_model(eps or 0.0)
         far = distance(x_adv, x, threat.norm)
         for place in (~(far <= threat.eps * (1 + BALL))).nonzero()[:, 0].tolist():
-            yield f"image {image[place]} is {far[place]:.9g} from its original, ε is {threat.eps:g}"
+            found.append(
+                f"image {image[place]} is {far[place]:.9g} from its original, ε is {threat.eps:g}"
+            )
         if threat.box is not None:
             outside = ~((x_adv >= threat.box[0]) & (x_adv <= threat.box[1])).all(1)
-            for place in outside.nonzero()[:, 0].tolist():
-                yield f"image {image[place]} leaves the box"
+            places = outside.nonzero()[:, 0].tolist()
+            found += [f"image {image[place]} leaves the box" for place in places]
+        return found, kept
+
+    def _still_broken(self, kept: Adversarial, model: SavedModel, seed: int) -> Iterator[str]:
+        """Kept images that the model classifies correctly after all."""
+        image = kept.image.astype(np.int64)
+        x_adv = torch.from_numpy(np.ascontiguousarray(kept.x_adv))
         with time_limit(TIME_LIMIT_S):
             scores = model.predictions(x_adv, seed=seed)[0]
         self._verdict.counts["adversarial images scored again"] += len(scores)
-        margin = margins(scores, y)
+        margin = margins(scores, self._split.y[image])
         for place in (margin > self._slack(scores)).nonzero()[:, 0].tolist():
             yield f"image {image[place]} is classified correctly, with margin {margin[place]:.3g}"
 
@@ -455,11 +550,25 @@ class _Verifier:
             if claimed != {fingerprint(state.weights)}:
                 raise VerificationError("other weights than those that are published")
             self._check_training(records, state)
+            if self._foreign(name):
+                self._check_provenance(name, seed, about)
+                return None
             return SavedModel.of(self._provided(name), content, self._plugins)
+        if self._sent is not None:
+            raise VerificationError("its weights are not in the submission")
         self._verdict.notes.append(
             f"{name} seed {seed}: no weights at hand, images not scored again"
         )
         return None
+
+    def _check_provenance(self, name: str, seed: int, about: Provenance) -> None:
+        """What a file of weights says of itself, against the card and the data."""
+        card, data = self._results.cards[name], self._dataset
+        said = (about.model, about.seed, about.dataset_sha256, about.recipe.stated())
+        due = (name, seed, data.sha256, Recipe(**card.recipe.model_dump()).stated())
+        for what, theirs, ours in zip(("model", "seed", "data", "recipe"), said, due, strict=True):
+            if theirs != ours:
+                raise VerificationError(f"the {what} of its weights is {theirs}, not {ours}")
 
     def _check_training(self, records: list[Record], state: Any) -> None:
         for record in records:
