@@ -65,8 +65,10 @@ def verify(
       qbench verify SUBMISSION --plugin SUBMISSION/plugins/mine/mine.py --again 50 --save found.json
       qbench verify SUBMISSION --also found.json --report report.md
     """
+    from qbench.evaluation.submission import is_submission
     from qbench.evaluation.verification import verify as look
     from qbench.report import verdict as found
+    from qbench.report.submission import blocked
 
     other = None if also is None else found.load(also)
 
@@ -77,6 +79,8 @@ def verify(
     verdict = look(results, weights=weights, plugins=plugins, again=again or 0, on_model=shown)
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
+    if is_submission(results) and not verdict.problems:
+        verdict.problems += blocked(results, plugins)
     _show(verdict)
     if other is not None:
         click.echo("found by the other job:")

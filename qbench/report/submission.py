@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from qbench.errors import StoreError, UsageError, WeightsError
+from qbench.errors import QbenchError, StoreError, UsageError, WeightsError
 from qbench.evaluation.submission import (
     PLUGINS,
     README,
@@ -23,7 +23,7 @@ from qbench.evaluation.submission import (
 from qbench.files import explained, write_atomically
 from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
-from qbench.records.archive import Archive, board_name
+from qbench.records.archive import Archive, board_name, boards
 from qbench.records.record import Card, Record
 from qbench.records.results import Adversarial, Results, attack_norm
 from qbench.records.store import RunStore
@@ -119,6 +119,19 @@ def only(results: Results, models: Sequence[str]) -> Results:
 
     cards = {model: results.cards[model] for model in models}
     return replace(results, records=records, cards=cards, adversarial=adversarial)
+
+
+def blocked(path: Path, plugins: tuple[PluginFile, ...] = ()) -> Iterator[str]:
+    """What the records of a submission themselves say against a rank: a line each."""
+    try:
+        for folder in boards(path / RESULTS):
+            results = Archive.read(folder).results()
+            protocol = load_protocol(results.records[0].task.protocol.name, plugins)
+            page = collect(results, protocol=protocol, transferred=False)
+            for name in sorted(results.cards):
+                yield from (f"{name}: {line}" for line in obstacles(page, name))
+    except QbenchError as error:  # verification says so, too
+        yield str(error)
 
 
 def obstacles(page: Board, model: str) -> Iterator[str]:

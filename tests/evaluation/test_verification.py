@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from small_runs import SMALL, run
+from tampering import cut, edited, first, rehashed, swap
 from torch import Tensor, nn
 
 from qbench.datasets.base import Split, load_data
@@ -20,9 +19,7 @@ from qbench.evaluation import checks
 from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.verification import verify
 from qbench.records.archive import Archive
-from qbench.records.columns import fingerprint
 from qbench.records.entry import Entry, read_entry, write_entry
-from qbench.records.record import Record
 from qbench.records.results import Adversarial
 from qbench.records.store import RunStore
 from qbench.weights.files import fingerprint as weights_fingerprint
@@ -107,36 +104,6 @@ def test_whatever_a_strangers_model_raises_is_a_problem_and_not_a_crash(
     problems = verify(published / "archive").problems
     assert len(problems) == 5
     assert problems[0].startswith(f"convnet seed 0: {type(error).__name__}")
-
-
-def edited(record: Record, edit: Callable[[dict], None]) -> Record:
-    """A record with something else in it, as a forger would write it."""
-    values = json.loads(record.to_json())
-    edit(values)
-    return Record.from_json(json.dumps(values))
-
-
-def first(entry: Entry, kind: str, **about) -> Record:
-    return next(
-        record
-        for record in entry.records
-        if record.task.kind == kind and all(getattr(record.task, k) == v for k, v in about.items())
-    )
-
-
-def swap(entry: Entry, old: Record, new: Record | None, **columns: np.ndarray) -> Entry:
-    """The entry with a record and its columns replaced, and every hash made right again."""
-    outcomes = dict(entry.outcomes)
-    kept = [record for record in entry.records if record.id != old.id]
-    found = outcomes.pop(old.id, {})
-    if new is not None:
-        if new.outcomes is not None:
-            found = {**found, **columns}
-            new = edited(new, lambda v: v.update(outcomes=fingerprint(found)))
-            outcomes[new.id] = found
-        kept.append(new)
-    records = tuple(sorted(kept, key=lambda record: record.id))
-    return replace(entry, records=records, outcomes=outcomes)
 
 
 def a_metric(entry: Entry) -> Entry:
@@ -318,21 +285,6 @@ def test_each_tampering_is_refused_with_its_reason(published, tmp_path, tamper):
     write_entry(root, "convnet", tamper(read_entry(root / "convnet")))
     problems = verify(root).problems
     assert any(re.search(TAMPERINGS[tamper], problem) for problem in problems), problems[:5]
-
-
-def cut(path: Path, old: bytes, new: bytes) -> None:
-    content = path.read_bytes()
-    assert old in content
-    path.write_bytes(content.replace(old, new, 1))
-
-
-def rehashed(folder: Path) -> None:
-    """Make the card name the hashes that the files have now."""
-    card = (folder / "card.toml").read_text()
-    for name in ("records.jsonl", "outcomes.npz", "adversarial.npz"):
-        sha256 = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-        card = re.sub(rf'("{re.escape(name)}" = )"[0-9a-f]+"', rf'\1"{sha256}"', card)
-    (folder / "card.toml").write_text(card)
 
 
 def twice(folder: Path) -> None:
