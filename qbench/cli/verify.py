@@ -22,9 +22,10 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @click.argument("results", type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--weights",
+    multiple=True,
     type=click.Path(file_okay=False, exists=True, path_type=Path),
-    help="Folder of weights ('qbench train' writes such) for models the shipped zoo does not hold. "
-    "A submission has its own.",
+    help="Folder of weights ('qbench train' writes such) for models the shipped zoo does not hold "
+    "(repeatable). A submission has its own.",
 )
 @click.option(
     "--again",
@@ -39,7 +40,7 @@ _file = click.Path(dir_okay=False, path_type=Path)
 @plugin_option
 def verify(
     results: Path,
-    weights: Path | None,
+    weights: tuple[Path, ...],
     again: int | None,
     page: Path | None,
     save: Path | None,

@@ -89,7 +89,7 @@ class Verdict:
 def verify(
     path: Path,
     *,
-    weights: Path | None = None,
+    weights: tuple[Path, ...] = (),
     plugins: tuple[PluginFile, ...] = (),
     again: int = 0,
     on_model: Callable[[str, int], None] = lambda *_: None,
@@ -98,14 +98,14 @@ def verify(
 
     Args:
         path: The folder.
-        weights: A folder of weights as `qbench train` writes it, for models that the shipped zoo
-            does not hold.
+        weights: Folders of weights as `qbench train` writes them, for models that the shipped zoo
+            does not hold. A submission has its own.
         plugins: Plugins given as files. Those of a submission are loaded only if they are here.
         again: How many images of each model and seed are attacked again, and as many new ones.
         on_model: Called with each model and seed whose images were scored again.
     """
     verdict = Verdict()
-    zoos = [_from_zoo(Zoo()), *([] if weights is None else [_from_zoo(Zoo(weights))])]
+    zoos = [_from_zoo(Zoo()), *(_from_zoo(Zoo(folder)) for folder in weights)]
     sent: Submission | None = None
     try:
         if (path / FILE).is_file():
