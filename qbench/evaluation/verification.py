@@ -29,9 +29,10 @@ from qbench.errors import QbenchError, VerificationError
 from qbench.evaluation import attacking_again
 from qbench.evaluation.attacking_again import attack_again
 from qbench.evaluation.challenge import problems
-from qbench.evaluation.isolation import time_limit
+from qbench.evaluation.impossible import impossible
+from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.outside import SavedModel
-from qbench.evaluation.provenance import card_of
+from qbench.evaluation.provenance import card_of, parameters_of
 from qbench.evaluation.rechecks import recheck, unchecked
 from qbench.evaluation.scoring import margins
 from qbench.evaluation.submission import (
@@ -62,6 +63,7 @@ from qbench.records.store import FILE, RunStore
 from qbench.records.worst import broken_images, ranking_eps
 from qbench.registry import Registry, load_registry
 from qbench.specs import ModelSpec, Recipe
+from qbench.text import one_line
 from qbench.weights.files import Provenance, fingerprint, unpack
 from qbench.weights.zoo import Zoo, file_name
 
@@ -255,7 +257,9 @@ class _Verifier:
         provided = self._provided(name)
         if file := self._handed_in(name):
             provided = replace(provided, spec=replace(provided.spec, weights=file, train=None))
-        expected = card_of(provided, card.parameters)
+        with isolated(0):
+            parameters = parameters_of(provided.create())
+        expected = card_of(provided, None if card.parameters is None else parameters)
         for key in type(card).model_fields:
             ours, theirs = getattr(expected, key), getattr(card, key)
             # Of a package any version will do, of a file the one that was run.
@@ -286,9 +290,19 @@ class _Verifier:
             yield from problems(record, self._results.columns(record), self._protocol)
         if isinstance(record.metrics, LipschitzMetrics | RadiiMetrics):
             yield from self._certifier(record)
-        if record.outcomes is not None:
+        columns = {} if record.outcomes is None else self._results.columns(record)
+        known = self._registry.all("model").get(task.model.name)
+        yield from impossible(
+            record,
+            columns,
+            self._protocol,
+            self._dataset,
+            self._registry,
+            None if known is None else known.spec,
+        )
+        if columns:
             self._verdict.counts["images' outcomes"] += task.data.images
-            yield from self._outcomes(record, self._results.columns(record))
+            yield from self._outcomes(record, columns)
 
     def _method(self, record: Record) -> Iterator[str]:
         task = record.task
@@ -318,9 +332,13 @@ class _Verifier:
             structure = self._registry.get("model", task.model.name).spec.structure
         if not provided.spec.covers(structure):
             yield f"{task.certifier.name} does not cover {structure}"
+        if isinstance(metrics, LipschitzMetrics | RadiiMetrics) and (
+            metrics.source != one_line(provided.spec.source)
+        ):
+            yield "its source is not the certifier's"
         if isinstance(metrics, LipschitzMetrics):
-            if metrics.baseline != provided.spec.baseline or metrics.source != provided.spec.source:
-                yield "its source is not the certifier's"
+            if metrics.baseline != provided.spec.baseline:
+                yield "whether its bound is a baseline is not as the certifier says"
             if metrics.sampled_jacobian > metrics.bound * (1 + BALL):
                 yield f"a Jacobian of {metrics.sampled_jacobian} exceeds the bound {metrics.bound}"
         elif isinstance(metrics, RadiiMetrics) and metrics.smoothed != provided.spec.smoothed:

@@ -21,13 +21,15 @@ from typing import Any
 import numpy as np
 import tomlkit
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from qbench.errors import StoreError
 from qbench.files import explained, own_folder, read_file, sync_folder, write_atomically
 from qbench.records.columns import conform, fingerprint, from_npz, to_npz
 from qbench.records.record import Card, Environment, Record
 from qbench.records.results import Adversarial
-from qbench.records.store import first_error
+from qbench.records.store import environment_name, first_error
+from qbench.text import is_hidden
 
 CARD, RECORDS, OUTCOMES, ADVERSARIAL = (
     "card.toml",
@@ -37,6 +39,8 @@ CARD, RECORDS, OUTCOMES, ADVERSARIAL = (
 )
 FILES = (CARD, RECORDS, OUTCOMES, ADVERSARIAL)
 _LARGEST = 64 * 2**20  # bytes of one file
+
+_ENVIRONMENTS: TypeAdapter[dict[str, Environment]] = TypeAdapter(dict[str, Environment])
 
 Outcomes = Mapping[str, Mapping[str, NDArray[Any]]]
 Trained = tuple[str, int]
@@ -127,8 +131,12 @@ def read_entry(folder: Path) -> Entry:
         hashes, provenance = about.pop("files"), about.pop("provenance")
         weights = {int(key.removeprefix("seed")): str(v) for key, v in about.pop("weights").items()}
         card = Card.model_validate(about)
-        environments = {str(k): dict(v) for k, v in provenance["environments"].items()}
+        environments = _ENVIRONMENTS.validate_python(provenance["environments"])
         commands = tuple(str(command) for command in provenance["commands"])
+        if any(is_hidden(character) for command in commands for character in command):
+            raise ValueError("a command holds control or invisible characters")
+        if other := [k for k, v in environments.items() if environment_name(v) != k]:
+            raise ValueError(f"the versions {other[0]} were changed")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder / CARD} is damaged: {first_error(error)}") from error
     if card.name != folder.name:
