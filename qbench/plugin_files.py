@@ -64,7 +64,7 @@ def _beside(folder: Path, source: bytes) -> dict[str, bytes]:
     while waiting:
         try:
             tree = ast.parse(waiting.pop())
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, RecursionError, MemoryError):
             continue  # executing it says what is wrong
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from qbench.datasets.base import Dataset
 from qbench.evaluation import checks, lipschitz
+from qbench.evaluation.provenance import by_itself
 from qbench.protocols import Protocol
 from qbench.records.columns import Columns
 from qbench.records.record import ChecksMetrics, LipschitzMetrics, RadiiMetrics, Record
@@ -34,9 +35,13 @@ def impossible(
     task, metrics, classes = record.task, record.metrics, len(dataset.classes)
     for name in ("prediction", "clean_prediction", "adversarial_prediction"):
         if name in columns and not ((columns[name] >= 0) & (columns[name] < classes)).all():
-            yield f"a {name.replace('_', ' ')} is none of the {classes} classes"
-    if record.device is not None and getattr(task, "engine", None) is None:
+            yield f"{name.replace('_', ' ')} is none of the {classes} classes"
+    engine = getattr(task, "engine", None)
+    own = engine is None if model is None else by_itself(engine, model)
+    if record.device is not None and own:
         yield "its scores are said not to be exact, and it ran on the model's own engine"
+    if record.exact and engine is not None and engine.shots is not None and record.metrics:
+        yield f"scores of {engine.shots} shots are said to be exact"
     if task.kind == "attack" and record.exact:
         yield from _attack(record, protocol, registry, model)
     if task.kind == "fresh":

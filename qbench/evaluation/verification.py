@@ -214,7 +214,11 @@ class _Verifier:
 
     @cached_property
     def _split(self) -> Split:
-        data, dataset = self._attacked.task.data, self._dataset
+        data, usual = self._attacked.task.data, self._protocol.selection.dataset
+        if self._sent is not None and data.name != usual:
+            # Loading it could read files or ask the network, as a stranger says.
+            raise VerificationError(f"its data are {data.name!r}, the protocol's are {usual!r}")
+        dataset = self._dataset
         if dataset.sha256 != data.sha256:
             raise VerificationError(
                 f"data set {data.name!r} has SHA-256 {dataset.sha256}, the records say "

@@ -85,7 +85,15 @@ def unpack(content: bytes, name: str) -> tuple[TrainingState, Provenance]:
         )
         recipe = Recipe(**about.pop("recipe"))
         return state, Provenance(recipe=recipe, **about)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ) as error:
         reason = f"{type(error).__name__}: {error}"
         raise WeightsError(f"{name} holds no qbench weights: {reason}") from error
 

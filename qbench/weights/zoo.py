@@ -34,9 +34,11 @@ class Zoo:
         if not path.exists():
             return {}
         try:
-            files = json.loads(path.read_text())["files"]
+            files = json.loads(read_file(path))["files"]
             return {str(name): str(sha256) for name, sha256 in files.items()}
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except StoreError as error:
+            raise WeightsError(str(error)) from error
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise WeightsError(
                 f"{path} is damaged ({type(error).__name__}): reinstall or retrain"
             ) from error

@@ -297,6 +297,46 @@ def a_result_of_somebody_elses(entry: Entry) -> Entry:
     return swap(entry, record, edited(record, lambda v: v["task"]["model"].update(name="convnet")))
 
 
+def no_such_class(entry: Entry) -> Entry:
+    record = first(entry, "attack", eps=0.1)
+    columns = entry.outcomes[record.id]
+    broken = columns["adversarial_prediction"] != columns["label"]
+    assert broken.any()
+    other = np.where(broken, np.int16(17), columns["adversarial_prediction"])
+    return swap(entry, record, record, adversarial_prediction=other)
+
+
+def weak_on_new_images(entry: Entry) -> Entry:
+    record = first(entry, "fresh")
+    return swap(
+        entry, record, edited(record, lambda v: v["task"]["attack"]["params"].update(steps=1))
+    )
+
+
+def all_checked_by_chance(entry: Entry) -> Entry:
+    record = first(entry, "checks")
+    return swap(entry, record, edited(record, lambda v: v["metrics"].update(chance=1.0)))
+
+
+def said_to_be_noisy(entry: Entry) -> Entry:
+    record = first(entry, "attack", eps=0.1)
+    return swap(entry, record, edited(record, lambda v: v.update(device={"name": "a device"})))
+
+
+def skipped(entry: Entry) -> Entry:
+    record = first(entry, "attack", eps=0.1)
+
+    def skip(values: dict) -> None:
+        values.update(status="skipped", reason="cannot be done")
+        del values["metrics"], values["outcomes"], values["weights"]
+
+    return swap(entry, record, edited(record, skip))
+
+
+def other_data(entry: Entry) -> Entry:
+    return every(entry, lambda v: v["task"]["data"].update(name="mnist4"))
+
+
 def no_checks(entry: Entry) -> Entry:
     for record in [r for r in entry.records if r.task.kind == "checks"]:
         entry = swap(entry, record, None)
@@ -347,6 +387,12 @@ ENTRIES = {
     one_step_called_pgd: ("it is called pgd, its parameters make it pgd:.*steps=1", False),
     a_radius: ("certifies image .* within 0.15 in linf, and pgd breaks it at 0.1", False),
     a_result_of_somebody_elses: ("its model has no card", False),
+    no_such_class: ("adversarial prediction is none of the 4 classes", False),
+    weak_on_new_images: ("new images were attacked by another pgd than the protocol's", False),
+    all_checked_by_chance: ("chance is 1, there are 4 classes", False),
+    said_to_be_noisy: ("said not to be exact, and it ran on the model's own engine", False),
+    skipped: ("pgd was skipped, and nothing in the specs keeps it from being done", True),
+    other_data: ("its data are 'mnist4', the protocol's are 'glyphs'", False),
     no_checks: ("was attacked, and there is no checks of it", False),
     another_recipe: ("the recipe of its weights is", False),
     a_family: ("family is 'quantum', its plugin says 'classical'", True),
@@ -426,6 +472,10 @@ def a_state_dict_of_torch(folder: Path) -> None:
     manifest = json.loads(path.read_text())
     manifest["files"]["honest-seed0.pt"] = hashlib.sha256(content.getvalue()).hexdigest()
     path.write_text(json.dumps(manifest))
+
+
+def nested() -> bytes:
+    return safetensors.torch.save({"weights/x": torch.zeros(1)}, {"qbench": "[" * 100_000})
 
 
 def swapped_weights(folder: Path) -> None:
@@ -555,6 +605,18 @@ FILES = {
     "text that turns round": (
         lambda f: text(f, b'"label":"pgd"', '"label":"pgd\u202e"'.encode()),
         "holds control or invisible characters",
+    ),
+    "versions that were changed": (
+        lambda f: cut(entry_of(f) / "card.toml", b'torch = "', b'torch = "9'),
+        "the versions [0-9a-f]{16} were changed",
+    ),
+    "a command that clears the screen": (
+        lambda f: cut(entry_of(f) / "card.toml", b"commands = []", b'commands = ["a \\u001b[2J"]'),
+        "a command holds control or invisible characters",
+    ),
+    "weights without end": (
+        lambda f: weights(f, 0, nested()),
+        "holds no qbench weights: RecursionError",
     ),
     "deep nesting": (deep, "nested too deeply"),
 }
