@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 import unicodedata
 
@@ -11,9 +12,25 @@ def one_line(text: str, longest: int | None = 300) -> str:
 
     What is longer than `longest` characters ends in an ellipsis.
     """
-    visible = "".join(" " if is_hidden(character) else character for character in text)
-    line = " ".join(visible.split())
+    line = " ".join(visible(text).split())
     return line if longest is None or len(line) <= longest else line[: longest - 1] + "…"
+
+
+def visible(text: str) -> str:
+    """Text with a blank for each control, invisible or direction-changing character."""
+    return "".join(" " if is_hidden(character) else character for character in text)
+
+
+def command_line(text: str) -> str:
+    """A command of qbench as it may be shown: each word quoted, so a shell reads no more in it.
+
+    Raises:
+        ValueError: It is no command of qbench.
+    """
+    words = shlex.split(visible(text))
+    if words[:1] != ["qbench"]:
+        raise ValueError("a command that is none of qbench")
+    return shlex.join(words)
 
 
 def is_hidden(character: str) -> bool:

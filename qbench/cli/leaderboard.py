@@ -132,6 +132,7 @@ def build(
       qbench leaderboard build leaderboard/results --out /tmp/page --eps 0.05
     """
     from qbench.errors import UsageError
+    from qbench.files import own_folder
     from qbench.records.archive import open_results
     from qbench.records.store import FILE
     from qbench.report import build as write
@@ -142,7 +143,9 @@ def build(
         found = _in_norm(found, norm)
     if out is None and not (results / FILE).is_file():
         raise UsageError("say where the page of an archive goes: --out FOLDER")
-    page, protocol = out or results / "leaderboard", _protocol(found, plugins)
+    # The folder of a run may be a stranger's: its own page is not written through a link.
+    page = own_folder(results / "leaderboard") if out is None else out
+    protocol = _protocol(found, plugins)
     write(found, page, eps=eps, dataset=known_dataset(found, plugins), protocol=protocol)
     click.echo(summary_table(found, eps=eps, protocol=protocol))
     click.echo(f"\nleaderboard and pictures: {page / 'README.md'}")

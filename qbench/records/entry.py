@@ -21,15 +21,14 @@ from typing import Any
 import numpy as np
 import tomlkit
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from qbench.errors import StoreError
 from qbench.files import explained, own_folder, read_file, sync_folder, write_atomically
 from qbench.records.columns import conform, fingerprint, from_npz, to_npz
 from qbench.records.record import Card, Environment, Record
 from qbench.records.results import Adversarial
-from qbench.records.store import environment_name, first_error
-from qbench.text import is_hidden
+from qbench.records.store import check_environment, first_error
+from qbench.text import command_line
 
 CARD, RECORDS, OUTCOMES, ADVERSARIAL = (
     "card.toml",
@@ -39,8 +38,6 @@ CARD, RECORDS, OUTCOMES, ADVERSARIAL = (
 )
 FILES = (CARD, RECORDS, OUTCOMES, ADVERSARIAL)
 _LARGEST = 64 * 2**20  # bytes of one file
-
-_ENVIRONMENTS: TypeAdapter[dict[str, Environment]] = TypeAdapter(dict[str, Environment])
 
 Outcomes = Mapping[str, Mapping[str, NDArray[Any]]]
 Trained = tuple[str, int]
@@ -131,12 +128,10 @@ def read_entry(folder: Path) -> Entry:
         hashes, provenance = about.pop("files"), about.pop("provenance")
         weights = {int(key.removeprefix("seed")): str(v) for key, v in about.pop("weights").items()}
         card = Card.model_validate(about)
-        environments = _ENVIRONMENTS.validate_python(provenance["environments"])
-        commands = tuple(str(command) for command in provenance["commands"])
-        if any(is_hidden(character) for command in commands for character in command):
-            raise ValueError("a command holds control or invisible characters")
-        if other := [k for k, v in environments.items() if environment_name(v) != k]:
-            raise ValueError(f"the versions {other[0]} were changed")
+        environments = dict(provenance["environments"])
+        commands = tuple(command_line(str(command)) for command in provenance["commands"])
+        for name, values in environments.items():
+            check_environment(name, values)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise StoreError(f"{folder / CARD} is damaged: {first_error(error)}") from error
     if card.name != folder.name:
@@ -202,7 +197,11 @@ def _read_outcomes(path: Path, content: bytes, records: Sequence[Record]) -> Out
         if key.endswith(".of"):
             continue
         of = arrays.get(f"{key}.of")
-        if of is None or of.ndim != 2 or of.shape[1] != 2 or of.dtype != np.int32:
+        if (
+            (of is None or array.ndim < 2)
+            or (of.ndim != 2 or of.shape[1] != 2)
+            or of.dtype != np.int32
+        ):
             raise StoreError(f"{path} is damaged: {key} says not whose rows it holds")
         for number, row in of.tolist():
             if not (0 <= number < len(records) and 0 <= row < len(array)):

