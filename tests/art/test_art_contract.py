@@ -69,9 +69,9 @@ def test_starts_come_from_images_of_another_class_when_noise_has_only_one():
     x, y = images(low=-3.0)
     x = x - 0.2
     for name in ("art-boundary", "art-hopskipjump"):
-        together = craft(attack(name, max_iter=100), model, x, y, threat, 0).x_adv
+        together = craft(attack(name, max_iter=10), model, x, y, threat, 0).x_adv
         assert (model(together).argmax(1) != y)[:2].all()
-        alone = craft(attack(name, max_iter=100), model, x[:1], y[:1], threat, 0).x_adv
+        alone = craft(attack(name, max_iter=10), model, x[:1], y[:1], threat, 0).x_adv
         assert torch.equal(alone, x[:1])
 
 

@@ -40,7 +40,7 @@ def test_hopskipjump_sees_labels_only(norm):
     ("attack", "ratios"),
     # In ℓ2 Square's bumps are three pixels wide at least, on an image of four.
     [
-        (Square(queries=1500), {"linf": 1.1, "l2": 3}),
+        (Square(queries=500), {"linf": 1.1, "l2": 3}),
         (SPSA(steps=60, samples=64), {"linf": 1.15, "l2": 1.2}),
     ],
     ids=["square", "spsa"],
@@ -55,7 +55,7 @@ def test_a_linear_model_breaks_a_little_beyond_its_distance(attack, ratios, norm
 @pytest.mark.parametrize("shape", [(16,), (2, 8), (8, 2), (1, 16)])
 def test_square_takes_tables_and_oblong_images(shape, norm, ratio, classes):
     ratio = 4 if shape == (8, 2) and norm == "l2" else ratio  # its bumps hold whole rows
-    breaks_a_little_beyond(Square(queries=1500), ratio, norm, classes, input_shape=shape)
+    breaks_a_little_beyond(Square(queries=300), ratio, norm, classes, input_shape=shape)
 
 
 def breaks_a_little_beyond(attack, ratio, norm, classes, **threat):

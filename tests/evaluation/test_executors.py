@@ -29,8 +29,8 @@ pytest.importorskip("distributed", reason="needs the extra 'dask'")
 
 SELECTION = RunSelection(
     models=("convnet", "fourier"),
-    attacks=("fgsm",),
-    certifiers=("spectral-product", "lipsdp-pair", "convnet-local", "fourier-linear"),
+    attacks=("fgsm:random_start=true",),
+    certifiers=("spectral-product", "lipsdp-pair", "convnet-linear", "fourier-linear"),
     seeds=(0,),
     limit=4,
 )

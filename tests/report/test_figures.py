@@ -106,8 +106,15 @@ def test_words_neither_overlap_nor_leave_the_picture(name: str, models: tuple[Fa
 
 
 @pytest.mark.parametrize("name", ["accuracy", "attacks"])
-@pytest.mark.parametrize("models", [MODELS + TRAINED, LONG[:5]], ids=["all", "long"])
-@pytest.mark.parametrize("attacks", [("fab", "pgd"), MANY], ids=["two", "thirty"])
+@pytest.mark.parametrize(
+    ("models", "attacks"),
+    [
+        pytest.param(MODELS + TRAINED, ("fab", "pgd"), id="all-two"),
+        pytest.param(LONG[:5], MANY, id="long-thirty"),
+        pytest.param(LONG[:5], ("fab", "pgd"), id="long-two", marks=pytest.mark.slow),
+        pytest.param(MODELS + TRAINED, MANY, id="all-thirty", marks=pytest.mark.slow),
+    ],
+)
 def test_words_stay_apart_with_several_attacks(
     name: str, models: tuple[Fake, ...], attacks: tuple[str, ...]
 ) -> None:

@@ -205,29 +205,31 @@ def test_no_margin_leaves_its_expansion_by_more_than_the_remainder(
     apart = (signs[y] - signs[other]).square()
     torch.testing.assert_close(observed.mean, (weights * apart).sum(1).sqrt())
 
-    def margin(at: Tensor, image: int) -> Tensor:
-        scores = gates.scores(at[None])[0]
-        return scores[y[image]] - scores[other[image]]
+    def margins(at: Tensor, image: int) -> Tensor:
+        scores = gates.scores(at)
+        return scores[:, y[image]] - scores[:, other[image]]
 
     generator = torch.Generator().manual_seed(seed)
     for image in range(3):
         centre, width = inside.centre[image], inside.width[image]
-        of = partial(margin, image=image)
-        slope = torch.func.jacrev(of)(centre)
-        bend = torch.autograd.functional.hessian(of, centre)
+
+        def one(at: Tensor, image: int = image) -> Tensor:
+            return margins(at[None], image)[0]
+
+        slope = torch.func.jacrev(one)(centre)
+        bend = torch.autograd.functional.hessian(one, centre)
         found = hessian(gates, common, observed, image)
         size = torch.outer(gates.weights, gates.weights)
         assert ((found - bend).abs() <= 3e-6 * size + 1e-12).all()
         bent = curvature(gates, inside, common, observed, image)
-        for _ in range(20):
-            delta = torch.randn(centre.shape, generator=generator, dtype=torch.float64)
-            delta = width * (delta.sign() if norm == "linf" else delta / delta.norm())
-            change = of(centre + delta) - of(centre) - slope @ delta
-            quadratic = delta @ bend @ delta / 2
-            assert abs(quadratic) <= bent + 1e-9
-            assert change >= -first[image] - 1e-9
-            assert change >= -rough[image] - 1e-9
-            assert change - quadratic >= -second[image] - 1e-9
+        delta = torch.randn(20, len(centre), generator=generator, dtype=torch.float64)
+        delta = width * (delta.sign() if norm == "linf" else delta / delta.norm(dim=1)[:, None])
+        change = margins(centre + delta, image) - one(centre) - delta @ slope
+        quadratic = ((delta @ bend) * delta).sum(1) / 2
+        assert (quadratic.abs() <= bent + 1e-9).all()
+        assert (change >= -first[image] - 1e-9).all()
+        assert (change >= -rough[image] - 1e-9).all()
+        assert (change - quadratic >= -second[image] - 1e-9).all()
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
