@@ -22,6 +22,8 @@ SMALL = {
     "amplitude-circuit": {"features": 16, "layers": 2},
     "reupload-circuit": {"qubits": 4, "layers": 2, "features": 8},
     "split-reupload-circuit": {"qubits": 4, "layers": 1, "features": 8},
+    "patch-network": {"image_shape": (2, 4)},
+    "quanvolutional-network": {"image_shape": (2, 4)},
 }
 MODELS = {
     spec.structure: spec
