@@ -53,6 +53,11 @@ class WindowNetwork:
                 f"{type(model).__name__} does not convolve one-channel images of a known shape by "
                 "square kernels"
             )
+        pooled = [(side - kernel.shape[-1] + 1) // POOL for side in shape]
+        if min(pooled) < 1 or weight.shape[1] != len(kernel) * pooled[0] * pooled[1]:
+            raise Unsupported(
+                f"{type(model).__name__} does not pool its maps by {POOL} before its linear layer"
+            )
         network = cls(kernel, bias, weight, offset, shape)
         check_function(model, network.scores, network.pixels, STRUCTURE)
         return network
