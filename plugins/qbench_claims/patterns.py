@@ -200,7 +200,12 @@ def smoothgrad(model: nn.Module, x: Tensor, y: Tensor, seed: int) -> Tensor:
     return total
 
 
-def high_frequencies(rows: int, columns: int) -> Tensor:
+def of_noise(dataset: Dataset) -> float:
+    """The share of white noise's energy in high frequencies, for images of a data set."""
+    return float(_high_frequencies(*_sides(dataset)).double().mean())
+
+
+def _high_frequencies(rows: int, columns: int) -> Tensor:
     """Which frequencies of a discrete Fourier transform are high, (rows, columns)."""
     along = [torch.fft.fftfreq(n, dtype=torch.float64) for n in (rows, columns)]
     high: Tensor = (along[0][:, None].square() + along[1].square()).sqrt() > 0.25
@@ -214,7 +219,7 @@ def _sides(dataset: Dataset) -> tuple[int, int]:
 
 def _high(delta: Tensor) -> Tensor:
     energy = torch.fft.fft2(delta).abs().square()
-    high = high_frequencies(*delta.shape[1:])
+    high = _high_frequencies(*delta.shape[1:])
     share: Tensor = energy[:, high].sum(1) / energy.sum((1, 2)).clamp(min=1e-30)
     return share
 

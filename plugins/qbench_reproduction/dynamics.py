@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from qbench.datasets.base import load_data
-from qbench.evaluation.parallel import Advance, each
+from qbench.evaluation.parallel import Advance
 from qbench.records.statistics import mean_std
 from qbench.report.text import escape, listed, table
-from qbench_claims.patterns import EPS
+from qbench_claims.patterns import EPS, of_noise
 from qbench_reproduction import kept
 from qbench_reproduction.dynamics_figure import SHOWN, Shown, curves, having
 from qbench_reproduction.figures import save
@@ -63,21 +59,11 @@ def run(
         for epoch in found.epochs
     ]
     snapshots: dict[tuple[str, int, int], Snapshot] = {}
-
-    def enter(one: Moment, answer: Mapping[str, Any], what: str) -> None:
+    for one, answer, there in kept.answers(measure, work, jobs):
         for model, values in answer.items():
             snapshots[model, one.seed, one.epoch] = Snapshot(**values)
+        what = "on record" if there else "attacked"
         advance(len(found.models), f"seed {one.seed}, epoch {one.epoch}: {what}")
-
-    left = []
-    for one in work:
-        answer = kept.read(one.path, one.question())
-        if answer is None:
-            left.append(one)
-        else:
-            enter(one, answer, "on record")
-    for one, answer in each(measure, left, jobs):
-        enter(one, answer, "attacked")
     return Dynamics(found.models, found.seeds, found.epochs, images, snapshots)
 
 
@@ -101,7 +87,7 @@ def section_dynamics(found: Dynamics) -> str:
         + _kinds(found)
         + "), so its course says more than its height. The share of high frequencies is the part "
         "of the perturbation's energy at spatial frequencies above a quarter of a cycle a pixel: "
-        f"it is {_of_noise():.2f} for white noise, and lower for smooth patterns.",
+        f"it is {of_noise(load_data(DATASET)):.2f} for white noise, and lower for smooth patterns.",
         f"![Curves against the epoch, a line a model](figures/{FIGURE}.png)",
         f"*Lines are means over the seeds {listed(found.seeds)}, bands ± one standard deviation. "
         f"Panel e: each model on images that were made for {BASE} of the same seed and epoch. "
@@ -138,12 +124,6 @@ def _kinds(found: Dynamics) -> str:
 
 
 _OF = {"vector": "all scores together", "score": "each score", "margin": "score differences"}
-
-
-def _of_noise() -> float:
-    rows, columns = load_data(DATASET).input_shape
-    radius = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.fftfreq(columns))
-    return float((radius > _NOISE).mean())
 
 
 def _change(found: Dynamics, shown: Shown, epochs: tuple[int, int]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from qbench.evaluation.parallel import Advance, each
+from qbench.evaluation.parallel import Advance
 from qbench.records.statistics import mean_std
 from qbench.report.text import escape, listed, table
 from qbench_claims.patterns import EPS
@@ -79,20 +79,10 @@ def run(
         for epoch in epochs
     ]
     portraits: dict[tuple[str, int, int], Portrait] = {}
-
-    def enter(one: Sitting, answer: Mapping[str, Any], what: str) -> None:
+    for one, answer, there in kept.answers(measure, work, jobs):
         portraits[one.model, one.seed, one.epoch] = _portrait(answer)
+        what = "on record" if there else "measured"
         advance(1, f"{one.model} seed {one.seed}, epoch {one.epoch}: {what}")
-
-    left = []
-    for one in work:
-        answer = kept.read(one.path, one.question())
-        if answer is None:
-            left.append(one)
-        else:
-            enter(one, answer, "on record")
-    for one, answer in each(measure, left, jobs):
-        enter(one, answer, "measured")
     return Frequencies(tuple(models), found.seeds, tuple(epochs), images, portraits)
 
 

@@ -4,11 +4,50 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
+from qbench.evaluation.parallel import each
 from qbench.files import read_file, write_atomically
+
+
+class Piece(Protocol):
+    """A piece of work with a file for its result."""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+
+    def question(self) -> dict[str, Any]:
+        """All that the result depends on."""
+
+
+P = TypeVar("P", bound=Piece)
+
+
+def answers(
+    measure: Callable[[P], Any], work: Sequence[P], jobs: int
+) -> Iterator[tuple[P, Any, bool]]:
+    """Every piece with its result, and whether that was there before.
+
+    Args:
+        measure: Makes the result of a piece and writes its file; of a module.
+        work: The pieces.
+        jobs: Processes.
+
+    Raises:
+        StoreError: A file cannot be read or written, or a process died.
+    """
+    left = []
+    for one in work:
+        answer = read(one.path, one.question())
+        if answer is None:
+            left.append(one)
+        else:
+            yield one, answer, True
+    for one, answer in each(measure, left, jobs):
+        yield one, answer, False
 
 
 def read(path: Path, question: Mapping[str, Any]) -> Any:

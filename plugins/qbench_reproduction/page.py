@@ -11,7 +11,7 @@ from qbench.report.text import DASH, escape, table
 from qbench_claims.claim import Quantity
 from qbench_claims.evidence import Evidence, MissingError
 from qbench_claims.page import comparisons
-from qbench_claims.patterns import PATTERNS, high_frequencies
+from qbench_claims.patterns import PATTERNS, of_noise
 from qbench_reproduction.curves import BUDGETS, means, under_attack
 from qbench_reproduction.judging import VIEWS, Viewed, sentence
 from qbench_reproduction.paper import (
@@ -28,8 +28,7 @@ from qbench_reproduction.paper import (
 _STATED = {
     "fig11": "every model reaches a validation accuracy of 99 % within ten epochs",
     "fig2": "every model, quantum or classical, falls under PGD",
-    "fig3": "perturbed images differ by model: what a regularised circuit or a network adds can be "
-    "seen as a part of another class",
+    "fig3": "it shows images that were perturbed for its models",
     "fig4": "the Fourier network is the middle ground between circuits and the convolutional "
     "network; the amplitude circuit neither gives nor takes transfer",
     "fig56": "regularised circuits withstand images made for the Fourier network better, and "
@@ -147,7 +146,7 @@ def pattern_numbers(found: Evidence | None) -> str:
     """Measures of the perturbation patterns, a row a model."""
     if found is None:
         return ""
-    noise = high_frequencies(16, 16).double().mean()
+    noise = of_noise(found.dataset)
     rows = []
     for name in MODELS:
         each = [means(found, Quantity(measure=what, model=name)) for what in _MEANINGS]  # type: ignore[arg-type]

@@ -99,7 +99,7 @@ class Study:
         if self.published is None:
             return ""
         with progress("the authors' checkpoints", published.steps(self.published)) as advance:
-            found = published.evaluate_published(self.published, advance)
+            found = published.evaluate_published(self.published, advance, self.limit)
         save(published.figure(found), self.out / FIGURES, "published")
         drawn = page.picture(
             "published",
