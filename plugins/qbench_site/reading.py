@@ -9,8 +9,8 @@ from pathlib import Path
 from qbench.errors import StoreError, UnknownNameError
 from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
-from qbench.records.archive import Archive, boards, folder_name, open_results
-from qbench.records.results import Results
+from qbench.records.archive import Archive, board_name, boards, open_results
+from qbench.records.results import Results, in_norm
 from qbench.records.store import FILE
 from qbench.report.collect import collect
 from qbench_site.content import Source
@@ -32,8 +32,8 @@ def read(archive: Path, plugins: Sequence[PluginFile] = ()) -> list[Source]:
         results = open_results(archive) if run else Archive.read(folder).results()
         protocol = _protocol(results, plugins)
         for norm in _norms(results):
-            name = archive_name(results, norm, protocol)
-            found.append((name, folder, in_norm(results, norm), protocol))
+            board = results if norm is None else in_norm(results, norm)
+            found.append((board_name(board, protocol), folder, board, protocol))
     named = [name for name, *_ in found]
     if len(set(named)) < len(named):
         raise StoreError(f"{archive} holds a board twice: {', '.join(sorted(named))}")
@@ -50,25 +50,6 @@ def read(archive: Path, plugins: Sequence[PluginFile] = ()) -> list[Source]:
         )
         for place, (name, folder, results, protocol) in enumerate(found)
     ]
-
-
-def archive_name(results: Results, norm: str | None, protocol: Protocol | None) -> str:
-    """The protocol, and the norm and the data where they are not its own; fit for a folder."""
-    task = next(r.task for r in results.records if r.task.kind != "training")
-    own = protocol is None or norm in (None, protocol.norm)
-    usual = protocol is None or task.data.name == protocol.selection.dataset
-    parts = [task.protocol.name, "" if own else norm, "" if usual else folder_name(task.data.name)]
-    return "-".join(part for part in parts if part)
-
-
-def in_norm(results: Results, norm: str | None) -> Results:
-    """Results with the attacks and certificates in one norm; all of them for None."""
-    from dataclasses import replace
-
-    if norm is None:
-        return results
-    kept = tuple(r for r in results.records if getattr(r.task, "norm", norm) == norm)
-    return replace(results, records=kept)
 
 
 def _norms(results: Results) -> list[str | None]:

@@ -172,14 +172,13 @@ def _in_norm(results: Results, norm: str) -> Results:
     Raises:
         UsageError: No attack in it is on record.
     """
-    from dataclasses import replace
-
     from qbench.errors import UsageError
+    from qbench.records.results import in_norm
 
-    kept = tuple(r for r in results.records if getattr(r.task, "norm", norm) == norm)
-    if not any(record.task.kind == "attack" for record in kept):
+    found = in_norm(results, norm)
+    if not any(record.task.kind == "attack" for record in found.records):
         raise UsageError(f"no attack bounded in {norm} is on record")
-    return replace(results, records=kept)
+    return found
 
 
 def _parts(source: Path) -> list[Path]:

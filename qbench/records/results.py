@@ -89,6 +89,12 @@ def of_board(results: Results, task: Identity, norm: str | None = None) -> Resul
     return replace(results, records=tuple(r for r in results.records if belongs(r.task)))
 
 
+def in_norm(results: Results, norm: str) -> Results:
+    """Results with the attacks and certificates in one norm, and all that has none."""
+    kept = tuple(r for r in results.records if getattr(r.task, "norm", norm) == norm)
+    return replace(results, records=kept)
+
+
 def attack_norm(results: Results) -> Norm | None:
     """The norm that attacks are bounded in; None without attacks.
 
