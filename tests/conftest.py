@@ -16,6 +16,8 @@ import pytest
 import torch
 
 from qbench.cli import main
+from qbench.plugin_files import _Sources
+from qbench.registry import load_registry
 
 ROOT = Path(__file__).parents[1]
 
@@ -31,6 +33,20 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(autouse=True)
+def _plugin_files_forgotten() -> Iterator[None]:
+    # Modules of plugin files stay importable, for pickling: the next test may want their names.
+    yield
+    finders = [finder for finder in sys.meta_path if isinstance(finder, _Sources)]
+    for finder in finders:
+        sys.meta_path.remove(finder)
+        for name in finder._sources:
+            if getattr(sys.modules.get(name), "__file__", None) == finder.path(name):
+                del sys.modules[name]
+    if finders:
+        load_registry.cache_clear()
 
 
 @pytest.fixture(scope="session")

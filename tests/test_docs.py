@@ -3,7 +3,6 @@
 import importlib.util
 import re
 import shlex
-import sys
 from pathlib import Path
 
 import click
@@ -127,13 +126,8 @@ def test_the_documented_plugin_runs(tmp_path):
     (code,) = [code for code in plugins_shown() if "my-mlp" in code]
     path = tmp_path / "my_model.py"
     path.write_text(code)
-    try:
-        registry = load_registry((PluginFile.read(path),))
-        model = registry.get("model", "my-mlp").create()
-        assert sum(p.numel() for p in model.parameters()) == 256 * 32 + 32 + 32 * 4 + 4
-    finally:
-        load_registry.cache_clear()
-        sys.modules.pop("my_model", None)
+    model = load_registry((PluginFile.read(path),)).get("model", "my-mlp").create()
+    assert sum(p.numel() for p in model.parameters()) == 256 * 32 + 32 + 32 * 4 + 4
 
 
 def test_data_of_ones_own_as_documented(tmp_path, monkeypatch, capsys):
@@ -151,10 +145,6 @@ def test_data_of_ones_own_as_documented(tmp_path, monkeypatch, capsys):
     ]
     (tmp_path / "pieces.py").write_text(plugin)
     files = (PluginFile.read(tmp_path / "pieces.py"),)
-    try:
-        usual, other = (load_data(name, files) for name in ("pieces", "pieces:seed=1"))
-        assert usual.sha256 == names["table"].sha256 != other.sha256
-        assert other.name == "pieces:seed=1"
-    finally:
-        load_registry.cache_clear()
-        sys.modules.pop("pieces", None)
+    usual, other = (load_data(name, files) for name in ("pieces", "pieces:seed=1"))
+    assert usual.sha256 == names["table"].sha256 != other.sha256
+    assert other.name == "pieces:seed=1"

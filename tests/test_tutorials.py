@@ -7,13 +7,10 @@ import importlib.util
 import io
 import re
 import shlex
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-
-from qbench.registry import load_registry
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [*sorted((DOCS / "tutorials").glob("*.md")), DOCS / "contributing-a-model.md"]
@@ -113,25 +110,13 @@ def _run(line: str, qbench_cli) -> str:
     return result.stdout
 
 
-@pytest.fixture
-def _folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    before, finders = set(sys.modules), sys.meta_path.copy()
-    yield
-    sys.meta_path[:] = finders  # those of plugin files stay, for pickling
-    load_registry.cache_clear()
-    for name in set(sys.modules) - before:
-        if str(getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
-            del sys.modules[name]
-
-
-@pytest.mark.usefixtures("_folder")
 @pytest.mark.filterwarnings("ignore:.*vary from pass to pass:UserWarning")
 @pytest.mark.parametrize(
     "slow", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["", "whole"]
 )
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_a_tutorial_says_what_happens(page, slow, qbench_cli):
+def test_a_tutorial_says_what_happens(page, slow, qbench_cli, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     needed = NEEDED.get(page.stem)
     if needed and importlib.util.find_spec(needed) is None:
         pytest.skip(f"needs {needed}")

@@ -21,7 +21,6 @@ from qbench.evaluation.planner import RunSelection, make_plan
 from qbench.evaluation.scheduler import Scheduler
 from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
-from qbench.registry import load_registry
 from qbench.report.collect import collect
 from qbench.report.export import to_json
 
@@ -202,12 +201,8 @@ def test_time_limits_hold_wherever_tasks_run(tmp_path, where):
         time_limit_s=6.0,
         plugins=(PluginFile.read(path),),
     )
-    try:
-        with open_executor(where, 2) as executor:
-            _, records = run(selection, tmp_path / "run", executor)
-    finally:
-        load_registry.cache_clear()
-        sys.modules.pop("plugin_hangs", None)
+    with open_executor(where, 2) as executor:
+        _, records = run(selection, tmp_path / "run", executor)
     late = {r.task.kind for r in records if r.failure and r.failure.type == "TimeoutExceededError"}
     assert late == {"attack", "checks", "fresh", "radii"}
 

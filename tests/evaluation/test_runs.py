@@ -276,19 +276,9 @@ def l2only():
 def plugin(folder: Path, text: str, name: str = "plugin_mine") -> PluginFile:
     path = folder / f"{name}.py"
     path.write_text(text)
-    load_registry.cache_clear()
     return PluginFile.read(path)
 
 
-@pytest.fixture
-def _forget():
-    yield
-    load_registry.cache_clear()
-    for name in [name for name in sys.modules if name.startswith("plugin_")]:
-        del sys.modules[name]
-
-
-@pytest.mark.usefixtures("_forget")
 def test_a_model_of_ones_own_and_attacks_that_misbehave(tmp_path):
     selection = RunSelection(
         models=("mine", "blind"),
@@ -361,7 +351,6 @@ def raises():
 """
 
 
-@pytest.mark.usefixtures("_forget")
 def test_what_cannot_be_made_fails_alone(tmp_path):
     selection = RunSelection(
         models=("convnet", "raises", "missing"),
@@ -416,7 +405,6 @@ CHECKPOINT = {checkpoint!r}
 """
 
 
-@pytest.mark.usefixtures("_forget")
 @pytest.mark.parametrize("changed", ["checkpoint", "helper", "plugin"])
 def test_what_determines_a_result_is_looked_at_again(tmp_path, changed):
     import torch
@@ -503,7 +491,6 @@ def killed():
 """
 
 
-@pytest.mark.usefixtures("_forget")
 def test_a_task_that_ends_its_process_is_named_and_the_others_go_on(tmp_path):
     selection = RunSelection(
         models=("convnet",),

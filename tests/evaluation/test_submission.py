@@ -110,8 +110,7 @@ def made(tmp_path_factory):
         )
         run(selection, root / name)
     made.pack("honest", root / "sent")
-    yield made
-    load_registry.cache_clear()
+    return made
 
 
 @pytest.fixture

@@ -13,22 +13,10 @@ from pathlib import Path
 import pytest
 
 from qbench.errors import UsageError
-from qbench.registry import load_registry
 from qbench.testing import checks_of, outcomes, targets
 from qbench_template.writing import KINDS, write
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _forgotten():
-    before, finders = set(sys.modules), sys.meta_path.copy()
-    yield
-    sys.meta_path[:] = finders  # those of plugin files stay, for pickling
-    load_registry.cache_clear()
-    for name in set(sys.modules) - before:
-        if name.startswith("our_"):
-            del sys.modules[name]
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -26,13 +26,6 @@ FAULTS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _forgotten():
-    yield
-    load_registry.cache_clear()
-    sys.modules.pop("dishonest", None)
-
-
 @pytest.fixture(scope="module")
 def plugin():
     sys.modules.pop("faulty", None)  # so that the plugin file may have the name
