@@ -47,4 +47,12 @@ SPECS = (
         norms=("linf", "l2"),
         revision=2,
     ),
+    CertifierSpec(
+        name="circuit-operator",
+        description="operators below the margin's, carried back through up to five qubits",
+        factory="qbench_certificates.reupload.circuit_operator:CircuitOperator",
+        structures=("reupload-circuit", "split-reupload-circuit"),
+        source="this package",
+        norms=("linf", "l2"),
+    ),
 )

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from reupload_models import images, largest_fall, random_model
 from torch import Tensor, nn
 
 from qbench.circuits.circuit import z_signs
@@ -23,6 +24,7 @@ from qbench.weights.files import load_into, unpack
 from qbench.weights.zoo import Zoo
 from qbench_certificates.reupload.circuit_fidelity import CircuitFidelity, angle_to_break
 from qbench_certificates.reupload.circuit_grouped import CircuitGrouped
+from qbench_certificates.reupload.circuit_operator import CircuitOperator
 from qbench_certificates.reupload.circuit_taylor_1 import CircuitTaylor1
 from qbench_certificates.reupload.circuit_taylor_2 import CircuitTaylor2
 from qbench_certificates.reupload.curvature import curvature, hessian
@@ -49,27 +51,8 @@ from qbench_certificates.reupload.tangents import (
 from qbench_engines.statevector import StatevectorEngine
 from qbench_quantum.models import Amplitude, ReUpload, SplitReUpload
 
-CERTIFIERS = [CircuitFidelity, CircuitTaylor1, CircuitTaylor2]
+CERTIFIERS = [CircuitFidelity, CircuitTaylor1, CircuitTaylor2, CircuitOperator]
 GRID = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4)
-
-
-def _model(
-    seed: int, qubits: int, layers: int, repeats: int, scale: float
-) -> ReUpload | SplitReUpload:
-    """Random angles; repeats −2 for rotations that read two features each, on a line of qubits."""
-    rotations = 3 * qubits * layers
-    model: ReUpload | SplitReUpload
-    if repeats == -2:
-        model = SplitReUpload(qubits, layers, 2, features=2 * rotations // 3, reads=3)
-    else:
-        repeats = repeats or rotations  # one feature that all read: they add up
-        model = ReUpload(qubits, layers, classes=2, features=rotations // repeats)
-    model.double()
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        model.w.copy_(scale * torch.randn(model.w.shape, generator=generator))
-        model.theta.copy_(3 * torch.randn(model.theta.shape, generator=generator))
-    return model
 
 
 def _gates(model: nn.Module) -> ReUploadGates:
@@ -111,49 +94,6 @@ def _complex(vectors: Tensor) -> Tensor:
     return torch.view_as_complex(vectors.unflatten(-1, (-1, 2)).double().contiguous())
 
 
-def _images(model: ReUpload | SplitReUpload, seed: int, n: int = 6) -> tuple[Tensor, Tensor]:
-    """Images with many pixels at the walls, and their predictions."""
-    generator = torch.Generator().manual_seed(seed + 1)
-    x = torch.rand(n, model.features, generator=generator, dtype=torch.float64)
-    x = (3 * x - 1).clamp(0, 1)
-    with torch.no_grad():
-        return x, model(x).argmax(1)
-
-
-def _largest_fall(
-    model: nn.Module, x: Tensor, y: Tensor, eps: Tensor, norm: Norm, box: tuple[float, float] | None
-) -> Tensor:
-    """The smallest margin found within eps (n,) by random points, corners and gradient steps."""
-    generator = torch.Generator().manual_seed(5)
-    tries = 24
-    x, y = x.repeat(tries, 1), y.repeat(tries)
-    eps = eps.repeat(tries)[:, None]
-
-    def inside(moved_to: Tensor) -> Tensor:
-        delta = moved_to - x
-        if norm == "linf":
-            delta = torch.maximum(torch.minimum(delta, eps), -eps)
-        else:
-            length = torch.linalg.vector_norm(delta, dim=1, keepdim=True).clamp(min=1e-12)
-            delta = delta * (eps / length).clamp(max=1)
-        return x + delta if box is None else (x + delta).clamp(*box)
-
-    noise = torch.randn(x.shape, generator=generator, dtype=torch.float64)
-    point = inside(x + 3 * eps * noise)
-    best = torch.full((len(x),), torch.inf, dtype=torch.float64)
-    for step in range(30):
-        point = point.detach().requires_grad_()
-        margin = margins(model(point), y)
-        best = torch.minimum(best, margin.detach())
-        (slope,) = torch.autograd.grad(margin.sum(), point)
-        if norm == "linf":
-            direction = slope.sign()
-        else:
-            direction = slope / torch.linalg.vector_norm(slope, dim=1, keepdim=True).clamp(min=1e-9)
-        point = inside(point.detach() - 1.5 * eps * 0.85**step * direction)
-    return best.view(tries, -1).amin(0)
-
-
 def _radii(certifier: type, model: nn.Module, x: Tensor, y: Tensor, about: Perturbations) -> Tensor:
     return certify_images(certifier(), model, x, y, about, torch.Generator())[0].radius
 
@@ -169,12 +109,12 @@ def _radii(certifier: type, model: nn.Module, x: Tensor, y: Tensor, about: Pertu
     box=st.sampled_from([(0.0, 1.0), None]),
 )
 def test_no_image_is_broken_within_its_radius(seed, qubits, layers, repeats, scale, norm, box):
-    model = _model(seed, qubits, layers, repeats, scale)
-    x, y = _images(model, seed)
+    model = random_model(seed, qubits, layers, repeats, scale)
+    x, y = images(model, seed)
     about = Perturbations(norm=norm, eps=GRID, box=box)
     for certifier in CERTIFIERS:
         radius = _radii(certifier, model, x, y, about)
-        fall = _largest_fall(model, x, y, radius, norm, box)
+        fall = largest_fall(model, x, y, radius, norm, box)
         assert (fall[radius > 0] > 0).all(), certifier
 
 
@@ -191,9 +131,9 @@ def test_no_margin_leaves_its_expansion_by_more_than_the_remainder(
     seed, qubits, layers, repeats, scale, norm
 ):
     # The proofs themselves, at every point and not only where the prediction flips.
-    model = _model(seed, qubits, layers, repeats, scale)
+    model = random_model(seed, qubits, layers, repeats, scale)
     gates = _gates(model)
-    x, _ = _images(model, seed, 3)
+    x, _ = images(model, seed, 3)
     eps = torch.tensor([0.02, 0.1, 0.3], dtype=torch.float64)
     inside = region(x, eps, Perturbations(norm=norm, eps=GRID, box=(0.0, 1.0)))
     y, other = torch.tensor([0, 1, 0]), torch.tensor([1, 0, 1])
@@ -238,7 +178,7 @@ def test_the_remainder_where_rotations_add_up(seed: int, norm: Norm) -> None:
     # Quarter turns and one feature that all read: states stay simple and gates act in concert. At
     # these seeds the bounds are so nearly attained that a term left out would show.
     generator = torch.Generator().manual_seed(seed)
-    model = _model(seed, 2 + seed % 2, 1 + seed % 4, 0, 0.0)
+    model = random_model(seed, 2 + seed % 2, 1 + seed % 4, 0, 0.0)
     with torch.no_grad():
         shape = model.w.shape
         w = torch.randint(0, 4, shape, generator=generator) == 0
@@ -318,9 +258,9 @@ def test_the_remainder_adds_up_as_derived(norm: Norm) -> None:
     norm=st.sampled_from(["linf", "l2"]),
 )
 def test_no_state_turns_by_more_than_the_total(seed, qubits, layers, repeats, scale, norm):
-    model = _model(seed, qubits, layers, repeats, scale)
+    model = random_model(seed, qubits, layers, repeats, scale)
     gates = _gates(model)
-    x, _ = _images(model, seed, 40)
+    x, _ = images(model, seed, 40)
     eps = torch.full((40,), 0.1, dtype=torch.float64)
     inside = region(x, eps, Perturbations(norm=norm, eps=GRID, box=(0.0, 1.0)))
     generator = torch.Generator().manual_seed(seed)
@@ -409,9 +349,9 @@ def test_a_margin_that_only_curves(norm: Norm) -> None:
 
 @pytest.mark.parametrize(("qubits", "layers", "repeats"), [(3, 10, 1), (4, 5, 3), (5, 4, -2)])
 def test_compiled_states_are_those_of_matrices(qubits: int, layers: int, repeats: int) -> None:
-    model = _model(7, qubits, layers, repeats, 1.5)
+    model = random_model(7, qubits, layers, repeats, 1.5)
     gates = _gates(model)
-    x, _ = _images(model, 1, 3)
+    x, _ = images(model, 1, 3)
     found, states = run_layers(gates, x), _states(gates, x)
     # Compiled states lack a phase, the same for ψ and Zψ before a layer.
     overlap = (_complex(found.states).conj() * states[:, :-1]).sum(-1, keepdim=True)
@@ -428,7 +368,7 @@ def test_compiled_states_are_those_of_matrices(qubits: int, layers: int, repeats
 
 @pytest.mark.parametrize("qubits", [2, 3, 5])
 def test_turned_vectors_are_derivatives_of_rotations(qubits: int) -> None:
-    gates = _gates(_model(3, qubits, 3, 1, 1.5))
+    gates = _gates(random_model(3, qubits, 3, 1, 1.5))
     generator = torch.Generator().manual_seed(0)
     size, shape = 2 ** (qubits + 1), (2, *gates.circuit.angles_shape)
     vectors = torch.randn(2, 3, size, generator=generator, dtype=torch.float64)
@@ -452,9 +392,9 @@ def test_turned_vectors_are_derivatives_of_rotations(qubits: int) -> None:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("repeats", [1, 3, -2])
 def test_what_rotations_move_the_state_by(norm: Norm, repeats: int) -> None:
-    model = _model(abs(repeats), 3, 10, repeats, 1.5)
+    model = random_model(abs(repeats), 3, 10, repeats, 1.5)
     gates = _gates(model)
-    x, _ = _images(model, 1, 1)
+    x, _ = images(model, 1, 1)
     eps = torch.full((1,), 0.1, dtype=torch.float64)
     inside = region(x, eps, Perturbations(norm=norm, eps=GRID, box=None))
     y, other = torch.zeros(1, dtype=torch.long), torch.ones(1, dtype=torch.long)
@@ -523,7 +463,7 @@ def test_what_rotations_move_the_state_by(norm: Norm, repeats: int) -> None:
 
 def test_single_precision_is_paid_for() -> None:
     # All that rounding can take is added: to a length of 0, and to a Hessian of 0.
-    model = _model(0, 3, 10, 1, 0.5)
+    model = random_model(0, 3, 10, 1, 0.5)
     gates = _gates(model)
     eps = torch.full((1,), 0.1, dtype=torch.float64)
     x = torch.full((1, model.features), 0.5, dtype=torch.float64)
@@ -541,7 +481,7 @@ def test_single_precision_is_paid_for() -> None:
 
 
 def test_how_often_rotations_read_the_same() -> None:
-    assert _gates(_model(0, 3, 4, 3, 1.0)).overlap == pytest.approx(3)
+    assert _gates(random_model(0, 3, 4, 3, 1.0)).overlap == pytest.approx(3)
     model = SplitReUpload(2, 1, 2, features=3, reads=4).double()  # every rotation reads two
     with torch.no_grad():
         model.w.fill_(1.0)
@@ -553,8 +493,8 @@ def test_how_often_rotations_read_the_same() -> None:
 
 @pytest.mark.parametrize("certifier", CERTIFIERS)
 def test_misclassified_images_have_no_radius(certifier) -> None:
-    model = _model(3, 3, 2, 1, 0.1)
-    x, y = _images(model, 3)
+    model = random_model(3, 3, 2, 1, 0.1)
+    x, y = images(model, 3)
     about = Perturbations(norm="linf", eps=GRID)
     assert (_radii(certifier, model, x, y, about) > 0).any()
     assert (_radii(certifier, model, x, 1 - y, about) == 0).all()
@@ -562,8 +502,8 @@ def test_misclassified_images_have_no_radius(certifier) -> None:
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_the_box_never_hurts_and_fidelity_beats_the_global_bound(norm: Norm) -> None:
-    model = _model(7, 4, 3, 3, 0.3)
-    x, y = _images(model, 7, 20)
+    model = random_model(7, 4, 3, 3, 0.3)
+    x, y = images(model, 7, 20)
     boxed = Perturbations(norm=norm, eps=(2.0,))
     free = Perturbations(norm=norm, eps=(2.0,), box=None)
     fidelity = _radii(CircuitFidelity, model, x, y, boxed)
@@ -589,14 +529,14 @@ def test_what_is_not_covered(certifier) -> None:
             return CircuitGrouped()(model, x)
         return certifier()(model, x, y, about, torch.Generator())
 
-    model = _model(0, 3, 2, 1, 0.1)
+    model = random_model(0, 3, 2, 1, 0.1)
     with torch.no_grad():
         model.w[0, 0, 0] = math.nan
     with pytest.raises(WeightsError, match="parameter 'w' of ReUpload"):
         run(model)
     with pytest.raises(Unsupported, match="Amplitude has no parameter 'w'"):
         run(Amplitude(features=4, layers=1, classes=2))
-    model = _model(0, 3, 2, 1, 0.1)
+    model = random_model(0, 3, 2, 1, 0.1)
     model.features = 19
     with pytest.raises(Unsupported, match="18 rotations do not read 19 features"):
         run(model)
@@ -617,7 +557,7 @@ def test_published_checkpoint(load_published, published_images) -> None:
     about = Perturbations(norm="linf", eps=BUDGETS["linf"][:2])
     one, two = (_radii(c, model, x, y, about) for c in (CircuitTaylor1, CircuitTaylor2))
     assert (two >= 0.01).double().mean() > (one >= 0.01).double().mean()
-    fall = _largest_fall(model, x.to(model.w.dtype), y, two.to(model.w.dtype), "linf", (0.0, 1.0))
+    fall = largest_fall(model, x.to(model.w.dtype), y, two.to(model.w.dtype), "linf", (0.0, 1.0))
     assert (fall[two > 0] > 0).all()
 
 
@@ -633,5 +573,5 @@ def test_circuit_for_devices() -> None:
         found = [_radii(certifier, model, x, y, about) for certifier in CERTIFIERS]
         assert (found[2] >= budgets[2]).sum() > (found[1] >= budgets[2]).sum()
         for radius in found:
-            fall = _largest_fall(model, x, y, radius, norm, (0.0, 1.0))
+            fall = largest_fall(model, x, y, radius, norm, (0.0, 1.0))
             assert (fall[radius > 0] > 0).all()
