@@ -138,6 +138,8 @@ class SplitReUpload(CircuitClassifier):
         reads: How often each feature is read; by default three times, or as often as it takes for
             every rotation to read one.
         engine: Where the circuit runs.
+        penalty: What regularisation keeps small: the `"squares"` of the weights, or those of the
+            `"widths"` by which the angles can move.
     """
 
     def __init__(
@@ -148,6 +150,7 @@ class SplitReUpload(CircuitClassifier):
         features: int = 256,
         reads: int | None = None,
         engine: Engine | None = None,
+        penalty: Literal["squares", "widths"] = "squares",
     ) -> None:
         if features < 1 or (reads is not None and reads < 1):
             raise ValueError(f"{reads} reads of {features} features: give at least 1 of each")
@@ -159,7 +162,7 @@ class SplitReUpload(CircuitClassifier):
         if reads is None:
             reads = max(3, -(-rotations // features))
         self.share = -(-reads * features // rotations)
-        self.features = features
+        self.features, self.penalty = features, penalty
         self.w = nn.Parameter(_SMALL * torch.rand(reads, features))
         self.theta = nn.Parameter(_SMALL * torch.rand(circuit.angles_shape))
 
@@ -182,7 +185,13 @@ class SplitReUpload(CircuitClassifier):
         return empty.index_put((rotation, feature), self.w, accumulate=True)
 
     def regularisation(self) -> Tensor:
-        """Σ (w/2)² over every weight, as for `ReUpload`: each read counts as a gate."""
+        """Σ (w/2)² over every weight, as for `ReUpload`: each read counts as a gate. Or Σ_j (Σ |w|)².
+
+        The inner sum is over what rotation j reads: within ‖δ‖∞ ≤ ε it turns by at most ε times
+        that, and the squares of these turns are what `circuit-operator` loses.
+        """
+        if self.penalty == "widths":
+            return self.reading().abs().sum(1).square().sum()
         return (self.w / 2).square().sum()
 
 

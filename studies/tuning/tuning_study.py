@@ -45,16 +45,19 @@ EPS = (0.05, 0.1, 0.2)  # the budgets of the protocol
 # What each entry is compared with, and nine recipes for each: step sizes, and λ.
 BASES = {
     "reup-cert": "reup-ep100",
+    "reup-hw8-cert": "reup-hw8",
     "convnet-cert": "convnet-ep100",
     "fourier-cert": "fourier-ep100",
 }
 RATES: Mapping[str, tuple[float, ...]] = {
     "reup-cert": (5e-4, 1e-3, 3e-3),
+    "reup-hw8-cert": (5e-4, 1e-3, 3e-3),
     "convnet-cert": (3e-3, 1e-2, 3e-2),
     "fourier-cert": (1e-3, 3e-3, 1e-2),
 }
 PENALTIES: Mapping[str, tuple[float, ...]] = {
     "reup-cert": (1.5e-4, 4e-4, 8e-4),
+    "reup-hw8-cert": (3e-3, 1e-2, 3e-2),
     "convnet-cert": (1e-5, 3e-5, 1e-4),
     "fourier-cert": (1e-6, 3e-6, 1e-5),
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -16,14 +16,15 @@ from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 from qbench_engines.statevector import jacobians
 
-from ..radii import slack
+from ..radii import candidate_radii, largest_rung, slack
 from .gates import ReUploadGates, read_gates
 from .operator_kernel import centre_weights, prove
-from .region import Region, proved_radii, region
+from .region import Region, region
 
 _QUBITS = 5  # a step costs the cube of 2^qubits
 _STEPS = 30  # of the search for a bound; most are found or given up within ten
-_START, _AGAIN = 0.05, 0.01  # μ of the first step, and where a search begins from an earlier one
+_START, _AGAIN = 0.05, 1e-3  # μ of the first step, and where a search begins from an earlier one
+_BETWEEN = 32  # radii tried from one reported budget to the next
 _OUTWARD = 1 + 1e-12  # widths are sums of products, rounded
 
 
@@ -60,12 +61,11 @@ class CircuitOperator:
                 f"covers circuits of at most {_QUBITS}"
             )
         gates = gates.seen_by(gates.circuit.measured)
-        steps = Steps(gates)
+        steps, ladder = Steps(gates), candidate_radii(perturbations.eps, _BETWEEN)
         found = [
-            proved_radii(_Image(steps, x[[k]], y[[k]], perturbations), 1, perturbations.eps)
-            for k in range(len(x))
+            _Image(steps, x[[k]], int(y[k]), perturbations).radius(ladder) for k in range(len(x))
         ]
-        return Radii(torch.cat(found) if found else x.new_zeros(0))
+        return Radii(torch.tensor(found, dtype=torch.float64))
 
 
 @dataclass(frozen=True)
@@ -110,42 +110,42 @@ class Steps:
 
 
 class _Image:
-    """Whether an image is proved at a radius. A search begins where the last one ended."""
+    """An image x (1, features) of class y. A search begins where the last one ended."""
 
-    def __init__(self, steps: Steps, x: Tensor, y: Tensor, perturbations: Perturbations) -> None:
-        self.steps, self.x, self.y, self.perturbations = steps, x, int(y), perturbations
+    def __init__(self, steps: Steps, x: Tensor, y: int, perturbations: Perturbations) -> None:
+        self.steps, self.x, self.y, self.perturbations = steps, x, y, perturbations
         self.reached: dict[int, tuple[float, NDArray[np.complex128], NDArray[np.float64]]] = {}
 
-    def __call__(self, images: Tensor, radius: Tensor) -> Tensor:
-        """Answers for image 0 and a radius (1,), as `largest_rung` asks."""
+    def radius(self, ladder: Tensor) -> float:
+        """The largest rung proved against every class, 0 if there is none.
+
+        The closest class is asked first; another only where the search has come to by then.
+        """
+        scores = self.steps.gates.scores(self.x)
+        margins = scores[0, self.y] - scores[0]
+        margins[self.y] = torch.inf
+        least, image = float(slack(scores)), torch.tensor([bool(margins.min() > slack(scores))])
+        found = ladder[-1:]
+        for nth, other in enumerate(margins.argsort().tolist()[:-1]):
+            proves = partial(self._proves, other, least)
+            if not (nth and image and proves(image, found)):
+                found = largest_rung(proves, ladder[ladder < found] if nth else ladder, image)
+        return float(found)
+
+    def _proves(self, other: int, least: float, image: Tensor, radius: Tensor) -> Tensor:
+        """Whether the margin against a class is proved to exceed `least` within a radius (1,)."""
         steps, inside = self.steps, region(self.x, radius, self.perturbations)
         angles, widths = steps.gates.angles(inside.centre), steps.widths(inside)
-        scores, by_angle = jacobians(steps.gates.circuit, angles)
-        least = float(slack(scores))
-        slopes = (by_angle[self.y] - by_angle).flatten(1)
-        falls = inside.linear(slopes @ steps.gates.reading)
-        left = scores[0, self.y] - scores[0] - falls
-        others = [other for other in left.argsort().tolist() if other != self.y]
-        proved = bool((left[others] > least).all()) and bool(widths.max() < np.pi / 2)
-        for other in others:
-            proved = proved and self._proves(inside, angles, widths, other, slopes[other], least)
-        return torch.tensor([proved])
-
-    def _proves(
-        self,
-        inside: Region,
-        angles: Tensor,
-        widths: NDArray[np.float64],
-        other: int,
-        slope: Tensor,
-        least: float,
-    ) -> bool:
-        steps, centre, reach = self.steps, angles.flatten().numpy(), inside.width[0].numpy()
+        if widths.max() >= np.pi / 2:
+            return torch.tensor([False])
+        centre, reach = angles.flatten().numpy(), inside.width[0].numpy()
         if other not in self.reached:
             size = 2**steps.gates.circuit.qubits
             weights = np.zeros((len(centre), size, size), np.complex128)
             centre_weights(steps.circuit, centre, weights)
-            self.reached[other] = _START, weights, slope.numpy().copy()
+            _, by_angle = jacobians(steps.gates.circuit, angles)
+            slope = (by_angle[self.y] - by_angle[other]).flatten()
+            self.reached[other] = _START, weights, slope.numpy()
         mu, weights, c = self.reached[other]
         bound, mu, _ = prove(
             steps.circuit, centre, widths, steps.observables[self.y] - steps.observables[other],
@@ -153,4 +153,4 @@ class _Image:
             _STEPS, mu, weights, c,
         )  # fmt: skip
         self.reached[other] = max(mu, _AGAIN), weights, c
-        return bool(bound > least)
+        return torch.tensor([bound > least])
