@@ -128,8 +128,10 @@ class _Image:
         found = ladder[-1:]
         for nth, other in enumerate(margins.argsort().tolist()[:-1]):
             proves = partial(self._proves, other, least)
-            if not (nth and image and proves(image, found)):
-                found = largest_rung(proves, ladder[ladder < found] if nth else ladder, image)
+            if nth == 0:
+                found = largest_rung(proves, ladder, image)
+            elif found > 0 and not proves(image, found):
+                found = largest_rung(proves, ladder[ladder < found], image)
         return float(found)
 
     def _proves(self, other: int, least: float, image: Tensor, radius: Tensor) -> Tensor:
