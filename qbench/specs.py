@@ -185,6 +185,7 @@ class CertifierSpec(Spec):
         norms: The norms in which it certifies single images; empty for a global Lipschitz bound.
         smoothed: Whether what it certifies is not the model but its smoothed version.
         baseline: Whether it is a published bound that reports compare tighter ones with.
+        costly: Whether it takes so long that it runs only with `--effort high`, or by name.
     """
 
     structures: tuple[str, ...]
@@ -192,6 +193,7 @@ class CertifierSpec(Spec):
     norms: tuple[Norm, ...] = ()
     smoothed: bool = False
     baseline: bool = False
+    costly: bool = False
 
     def covers(self, structure: str) -> bool:
         """Whether it certifies models of this structure."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -44,6 +44,14 @@ if TYPE_CHECKING:
     "model only by name.",
 )
 @click.option(
+    "--effort",
+    type=click.Choice(["default", "high"]),
+    default="default",
+    show_default=True,
+    help="With high, certifiers that take minutes a model run as well ('qbench certifiers' says "
+    "which).",
+)
+@click.option(
     "--norm",
     type=click.Choice(["linf", "l2", "both"]),
     help="Norm of the perturbations.  [default: the protocol's]",
@@ -65,6 +73,7 @@ if TYPE_CHECKING:
 def certify(
     models: tuple[str, ...],
     certifiers: tuple[str, ...],
+    effort: Literal["default", "high"],
     norm: str | None,
     protocol: str,
     dataset: str | None,
@@ -95,6 +104,7 @@ def certify(
       qbench certify --models all --norm both
       qbench certify --models amplitude --certifiers 'amplitude-*' --eps 0.03
       qbench certify --models fourier --dataset digits4
+      qbench certify --models convnet --effort high
       qbench certify --models convnet --certifiers smoothing --norm l2
     """
     from qbench.evaluation.planner import RunSelection
@@ -104,6 +114,7 @@ def certify(
         models=models,
         attacks=(),
         certifiers=certifiers,
+        effort=effort,
         norms=None if norm is None else tuple(n for n in both if norm in (n, "both")),
         protocol=protocol,
         dataset=dataset,

@@ -159,6 +159,11 @@ def certifiers(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
             "covers": list(provided.spec.structures),
             "plugin": provided.plugin,
             "description": provided.spec.description,
+            "runs": "by name"
+            if provided.spec.smoothed
+            else "by name or with --effort high"
+            if provided.spec.costly
+            else "by default",
             "source": provided.spec.source,
         }
         for name, provided in load_registry(plugins).all("certifier").items()
@@ -166,7 +171,9 @@ def certifiers(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
     if not as_json:
         for row in rows:
             covers = _text(row["covers"]) or "every model"
-            row["what it proves"] = f"{row['description']}; covers {covers}; {row['source']}"
+            row["what it proves"] = (
+                f"{row['description']}; covers {covers}; runs {row['runs']}; {row['source']}"
+            )
     _show(rows, as_json, ("name", "what it proves"))
 
 

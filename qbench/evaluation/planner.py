@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from qbench.attack_strings import attack_label, parse_attack
 from qbench.datasets.base import load_data
@@ -47,6 +47,7 @@ class RunSelection:
         attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`; empty for none.
         certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
             model: that is asked for by name. Empty for none.
+        effort: Whether costly certifiers run without being named, `high`, or not, `default`.
         norm: Of the attacks; the protocol's when None. Another one needs `eps`.
         norms: Norms of the certificates of single images; that of the attacks when None, empty for
             none.
@@ -67,6 +68,7 @@ class RunSelection:
     models: Sequence[str] = ("all",)
     attacks: Sequence[str] = ("pgd",)
     certifiers: Sequence[str] = ("all",)
+    effort: Literal["default", "high"] = "default"
     norm: Norm | None = None
     norms: Sequence[Norm] | None = None
     engine: str | None = None
@@ -386,10 +388,14 @@ class _Planner:
     def _covering(self, model: str) -> list[Provided[CertifierSpec]]:
         structure = self.registry.get("model", model).spec.structure
         found = [self.registry.get("certifier", name) for name in self.certifiers]
-        covering = [provided for provided in found if provided.spec.covers(structure)]
-        proofs = [provided for provided in covering if not provided.spec.smoothed]
-        named = set(self.selection.certifiers)
-        return proofs + [p for p in covering if p.spec.smoothed and p.spec.name in named]
+        named, high = set(self.selection.certifiers), self.selection.effort == "high"
+        return [
+            provided
+            for provided in found
+            if provided.spec.covers(structure)
+            and (not provided.spec.smoothed or provided.spec.name in named)
+            and (not provided.spec.costly or high or provided.spec.name in named)
+        ]
 
     def _budgets(self, norm: Norm) -> tuple[float, ...]:
         own = self.eps if norm == self.measured.norm else ()
