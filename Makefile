@@ -23,17 +23,17 @@ docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/manual
 	@echo "build/manual/docs/index.html"
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml $(wildcard requirements/*)
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	.ci/install $(BIN)/python run
 	touch $@
 
 .venv/installed-test: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	.ci/install $(BIN)/python test
 	touch $@
 
 .venv/installed-docs: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs,release]'
+	.ci/install $(BIN)/python run docs release
 	touch $@
 
 clean:
