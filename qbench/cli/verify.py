@@ -12,7 +12,7 @@ from qbench.cli.options import plugin_option
 from qbench.text import one_line
 
 if TYPE_CHECKING:
-    from qbench.evaluation.verification import Verdict
+    from qbench.evaluation.verdict import Verdict
     from qbench.plugin_files import PluginFile
 
 _file = click.Path(dir_okay=False, path_type=Path)

@@ -7,7 +7,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from qbench.errors import StoreError
-from qbench.evaluation.verification import Verdict
+from qbench.evaluation.verdict import Verdict
 from qbench.files import read_file, write_atomically
 from qbench.report.text import escape, table
 from qbench.text import one_line

@@ -26,7 +26,8 @@ from tampering import cut, edited, first, rehashed, swap
 import qbench.report.submission as packing
 from qbench.errors import QbenchError, StoreError, UsageError
 from qbench.evaluation.planner import RunSelection
-from qbench.evaluation.verification import Verdict, verify
+from qbench.evaluation.verdict import Verdict
+from qbench.evaluation.verification import verify
 from qbench.plugin_files import PluginFile
 from qbench.records.entry import Entry, read_entry, write_entry
 from qbench.records.results import Adversarial
