@@ -7,11 +7,12 @@ BIN := .venv/bin
 run: .venv/installed
 	$(BIN)/qbench run --models all --attacks pgd
 
+# One worker more than the cores of a small machine: tests also wait, for processes and time limits.
 test: .venv/installed-test lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-test .venv/installed-docs
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

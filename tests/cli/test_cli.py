@@ -19,15 +19,15 @@ HEAVY = ("torch", "numba", "matplotlib", "cvxpy", "scipy")
 
 def test_the_leaderboard_from_one_command(qbench_cli, tmp_path):
     result = qbench_cli(
-        "run", "--models", "convnet,reup", "--seeds", "0", "--limit", "8", "--jobs", "1"
+        "run", "--models", "fourier,reup", "--seeds", "0", "--limit", "8", "--jobs", "1"
     )
     assert result.returncode == 0, result.stderr
     assert "tasks, 1 at a time, results in runs/glyphs-linf-v1-first8" in result.stderr
     assert "running: 100%" in result.stderr  # plain lines where there is no terminal
     first, _, last = result.stdout.partition("new images and certificates follow")
-    assert "convnet" in first  # a table before the certificates, and one with them
+    assert "fourier" in first  # a table before the certificates, and one with them
     assert "confirming: 100%" in result.stderr
-    assert "convnet" in last
+    assert "fourier" in last
     board = tmp_path / "runs" / "glyphs-linf-v1-first8" / "leaderboard"
     page = (board / "README.md").read_text()
     for figure in board.glob("figures/*.png"):
@@ -35,11 +35,11 @@ def test_the_leaderboard_from_one_command(qbench_cli, tmp_path):
     assert len(list(board.glob("figures/*.png"))) >= 4
 
     assert (
-        "qbench run --models convnet,reup --seeds 0 --limit 8 --jobs 1" in page
+        "qbench run --models fourier,reup --seeds 0 --limit 8 --jobs 1" in page
     )  # how to reproduce it, as it was typed
     added = qbench_cli("leaderboard", "add", "runs/glyphs-linf-v1-first8", "--archive", "archive")
     assert added.returncode == 0, added.stderr
-    assert "archive/glyphs-linf-v1: convnet, reup" in added.stdout
+    assert "archive/glyphs-linf-v1: fourier, reup" in added.stdout
     built = qbench_cli("leaderboard", "build", "archive", "--out", "published")
     assert built.returncode == 0, built.stderr
     for name in ("README.md", "leaderboard.json"):
@@ -57,16 +57,15 @@ def test_the_leaderboard_from_one_command(qbench_cli, tmp_path):
 
 def test_a_second_run_in_a_folder_adds_its_models(qbench_cli, tmp_path):
     small = ("--seeds", "0", "--limit", "6", "--eps", "0.1", "--attacks", "fgsm", "--jobs", "1")
-    certify = ("--out", "o")
-    for models in ("convnet", "fourier"):
-        result = qbench_cli("run", "--models", models, *small, *certify)
+    for models in ("fourier", "fourier-at"):
+        result = qbench_cli("run", "--models", models, *small, "--out", "o")
         assert result.returncode == 0, result.stderr
     page = json.loads((tmp_path / "o" / "leaderboard" / "leaderboard.json").read_text())
-    assert {row["model"] for row in page["rows"]} == {"convnet", "fourier"}
+    assert {row["model"] for row in page["rows"]} == {"fourier", "fourier-at"}
     (matrix,) = page["transfer"]
     pairs = {(entry["source"], entry["target"]) for entry in matrix["entries"] if entry["by_seed"]}
-    assert {("convnet", "fourier"), ("fourier", "convnet")} <= pairs
-    whole = qbench_cli("run", "--models", "convnet,fourier", *small, "--out", "whole")
+    assert {("fourier", "fourier-at"), ("fourier-at", "fourier")} <= pairs
+    whole = qbench_cli("run", "--models", "fourier,fourier-at", *small, "--out", "whole")
     assert whole.returncode == 0, whole.stderr
     other = json.loads((tmp_path / "whole" / "leaderboard" / "leaderboard.json").read_text())
     assert page["rows"] == other["rows"]
@@ -75,14 +74,14 @@ def test_a_second_run_in_a_folder_adds_its_models(qbench_cli, tmp_path):
 
 def test_json_output_is_json(qbench_cli):
     result = qbench_cli(
-        "run", "--models", "convnet", "--seeds", "0", "--limit", "4", "--eps", "0.1",
+        "run", "--models", "fourier", "--seeds", "0", "--limit", "4", "--eps", "0.1",
         "--jobs", "1", "--json", "--attacks", "fgsm",
     )  # fmt: skip
     summary = json.loads(result.stdout)
     # training, attack, and at least a bound, radii and the checks
     assert set(summary["records"]) == {"done"}
     assert summary["records"]["done"] >= 5
-    assert summary["leaderboard"]["rows"][0]["model"] == "convnet"
+    assert summary["leaderboard"]["rows"][0]["model"] == "fourier"
 
 
 def test_a_dry_run_prints_the_cost_and_does_nothing(qbench_cli, tmp_path):
@@ -276,6 +275,7 @@ def test_a_disk_that_fills_up_is_one_line_and_nothing_is_lost(qbench_cli, qbench
         "40",
         "--jobs",
         "1",
+        "--no-certify",
         "--out",
         "o",
     )
@@ -290,8 +290,8 @@ def test_a_disk_that_fills_up_is_one_line_and_nothing_is_lost(qbench_cli, qbench
 
 def test_a_damaged_record_is_done_again(qbench_cli, tmp_path):
     arguments = (
-        "run", "--models", "convnet", "--seeds", "0", "--limit", "4", "--eps", "0.1", "--jobs", "1",
-        "--out", "o",
+        "run", "--models", "fourier", "--seeds", "0", "--limit", "4", "--eps", "0.1", "--jobs", "1",
+        "--out", "o", "--attacks", "fgsm", "--no-certify",
     )  # fmt: skip
     assert qbench_cli(*arguments).returncode == 0
     before = RunStore(tmp_path / "o").records()
@@ -355,7 +355,7 @@ def test_help_fits_a_terminal(qbench_cli, command, monkeypatch):
 
 
 def test_another_norm_has_a_board_of_its_own(qbench_cli, tmp_path):
-    small = ("--models", "convnet,fourier", "--seeds", "0", "--limit", "6", "--jobs", "1",
+    small = ("--models", "fourier,fourier-at", "--seeds", "0", "--limit", "6", "--jobs", "1",
              "--no-certify")  # fmt: skip
     attacks = ("--attacks", "pgd,art-fgm,linf-only", "--plugin", "linf_only.py")
     (tmp_path / "linf_only.py").write_text(LINF_ONLY)
@@ -384,7 +384,7 @@ def test_another_norm_has_a_board_of_its_own(qbench_cli, tmp_path):
         out = ("--out", f"run{source}")
         assert qbench_cli("run", *small, "--norm", norm, "--eps", eps, *out).returncode == 0
         added = qbench_cli("leaderboard", "add", f"run{source}", "--archive", "archive")
-        assert f"archive/glyphs-linf-v1{source}: convnet, fourier" in added.stdout
+        assert f"archive/glyphs-linf-v1{source}: fourier, fourier-at" in added.stdout
     assert sorted(p.name for p in (tmp_path / "archive").iterdir()) == [
         "glyphs-linf-v1", "glyphs-linf-v1-l2",
     ]  # fmt: skip
@@ -455,10 +455,10 @@ def test_failures_name_the_attack_the_model_the_seed_and_the_budget(qbench_cli, 
         .replace("generator: x", "generator: x + 1")
     )
     result = qbench_cli(
-        "run", "--plugin", "bad_attack.py", "--models", "convnet", "--attacks", "bad", "--seeds",
+        "run", "--plugin", "bad_attack.py", "--models", "fourier", "--attacks", "bad", "--seeds",
         "0", "--limit", "4", "--eps", "0.1", "--jobs", "1", "--no-certify",
     )  # fmt: skip
     assert result.returncode == 1
     assert "\nnew images follow\n" in result.stdout  # and no certificates
     lines = [line for line in result.stderr.splitlines() if line.startswith("failed: ")]
-    assert [line.split(": ")[1] for line in lines] == ["attack of convnet seed 0 under bad(0.1)"]
+    assert [line.split(": ")[1] for line in lines] == ["attack of fourier seed 0 under bad(0.1)"]

@@ -511,7 +511,7 @@ def test_a_task_that_ends_its_process_is_named_and_the_others_go_on(tmp_path):
 
 
 ARGUMENTS = (
-    "--models", "convnet,fourier", "--seeds", "0", "--eps", "0.1", "--limit", "6", "--jobs", "1",
+    "--models", "fourier,fourier-at", "--seeds", "0", "--eps", "0.1", "--limit", "6", "--jobs", "1",
 )  # fmt: skip
 
 

@@ -67,7 +67,7 @@ def published(tmp_path_factory) -> Path:
         SMALL,
         models=MODELS,
         attacks=("fgsm",),
-        certifiers=("spectral-product", "convnet-linear", "fourier-linear"),
+        certifiers=("spectral-product", "fourier-linear"),
         seeds=None,
         eps=None,
         limit=None,
@@ -83,7 +83,9 @@ def test_what_was_measured_passes(published):
         assert verdict.problems == []
         assert verdict.counts["clean images scored again"] == 2 * 5 * 200
         assert verdict.counts["adversarial images scored again"] > 500
-        assert verdict.counts["pairs of a radius and an attacked image"] > 5_000
+        # one certifier of one model, against three budgets and the images of the other
+        pairs = verdict.counts["pairs of a radius and an attacked image"]
+        assert pairs == 5 * 200 * 4
 
 
 def test_weights_that_are_not_at_hand_are_noted(published, monkeypatch):
@@ -282,7 +284,9 @@ def test_each_tampering_is_refused_with_its_reason(published, tmp_path, tamper):
     CLEAN.update(enumerate(load_data("glyphs").test.x.numpy()))
     root = tmp_path / "archive"
     shutil.copytree(published / "archive", root)
-    write_entry(root, "convnet", tamper(read_entry(root / "convnet")))
+    # The certifier of radii that covers convnet takes long: a radius is tampered with elsewhere.
+    model = "fourier" if tamper is a_larger_radius else "convnet"
+    write_entry(root, model, tamper(read_entry(root / model)))
     problems = verify(root).problems
     assert any(re.search(TAMPERINGS[tamper], problem) for problem in problems), problems[:5]
 
