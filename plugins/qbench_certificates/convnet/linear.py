@@ -1,30 +1,39 @@
 """`convnet-linear`: a plane under every pooled value, and the sum minimised over the region.
 
 A margin is m(x + δ) = v₀ + Σ_j v_j p_j with p_j = max(0, a_j1, …, a_j4), the convolution's outputs
-in window j, affine in δ. For *any* slopes s_j ∈ ℝ⁴ let b_j(s_j) be at most the least
-v_j p_j − s_j·a_j over the region. Then
+in window j, affine in the pixels of one patch. For *any* slopes λ_j, one for each pixel of the
+patch, let b_j(λ_j) be at most the least v_j p_j − λ_j·δ over the region. Then
 
-    m(x + δ) ≥ D(s) = v₀ + Σ_j b_j(s_j) + s·a(x) + min_δ s·(a(x + δ) − a(x)),
+    m(x + δ) ≥ D(λ) = v₀ + Σ_j b_j(λ_j) + min_δ Σ_j λ_j·δ,
 
 where the last minimum of a linear function over ball ∩ box is taken exactly. The intercepts:
 
-- v_j < 0: v_j p_j − s_j·a_j is concave, minus the largest of five affine functions of the pixels.
-  Each is maximised over the window's own patch of pixels, so that the correlation of the four
-  outputs, which share most of them, is not lost: b_j is exact.
-- v_j > 0: the function is convex; its least value over the box of the outputs' intervals is taken
-  at a breakpoint. It is exact for the slopes of a convex combination of the pieces, where it is 0.
+- v_j < 0: v_j p_j − λ_j·δ is concave, minus the largest of five affine functions of the pixels.
+  Each is maximised over the patch: b_j is exact, and the best planes are the convex envelope of
+  v_j p_j over the patch's own box (after Tjandraatmadja et al. 2020, arXiv:2006.14076). Slopes
+  over the four outputs alone would give the envelope of a coarser set.
+- v_j > 0: the function is convex, and four slopes s_j over the outputs are enough, λ_j = Σ_w s_jw
+  A_jw. Its least value over the box of the outputs' intervals is taken at a breakpoint. It is
+  exact for the slopes of a convex combination of the pieces, where b_j is v_j p_j's own.
 
-A window in which one piece always wins is that piece: s_j = v_j e_w, and b_j = 0.
+A window in which one piece always wins is that piece.
 
-D is a Lagrangian dual, concave in s. It starts at the slopes of linear bound propagation and climbs
-by Polyak's steps, deflected as Camerini, Fratta & Maffioli (1975) do and scaled by |v_j|, the size
-of a window's slopes. A minimiser δ whose margin is not positive, or what a few steps of descent
-find from there, refutes the bound and ends the ascent; a gap that shrinks too slowly ends it, too.
+D is a Lagrangian dual, concave in the slopes. It starts at the slopes of linear bound propagation
+and climbs by Polyak's steps, deflected as Camerini, Fratta & Maffioli (1975) do and scaled by
+|v_j|, the size of a window's slopes. They aim at what is asked, or less far above the best bound
+so far: half as far each time that ten steps bring less than a tenth of that. A minimiser δ whose
+margin is not positive, or what a few steps of descent find from there, refutes the bound and ends
+the ascent; so does an aim that has come much closer than what is asked.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qbench.interfaces import Radii
@@ -32,23 +41,26 @@ from qbench.specs import Perturbations
 
 from ..pairwise import MarginQueries, largest_candidates
 from ..region import Region
-from .kernel import ascend, spans
+from .ascent import ascend
+from .kernel import contenders, spans
 from .network import WindowNetwork
+from .planes import start
 
-_AIM = 0.05
+Array = NDArray[np.float64]
 
 
 class Linear:
     """Radii from linear bounds, optimised over the slopes.
 
     Source: Zhang et al. 2018 (arXiv:1811.00866) for the slopes to start from, Xu et al. 2021
-    (arXiv:2011.13824) for optimising them; intercepts over patches here.
+    (arXiv:2011.13824) for optimising them, Tjandraatmadja et al. 2020 (arXiv:2006.14076) for
+    planes over the pixels.
 
     Args:
         steps: Of the slopes' ascent, for every question.
     """
 
-    def __init__(self, steps: int = 100) -> None:
+    def __init__(self, steps: int = 200) -> None:
         self.steps = steps
 
     def __call__(
@@ -74,51 +86,76 @@ class Linear:
         return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
 
 
+class Problem(NamedTuple):
+    """What `ascent.ascend` is given first: one margin over the region of one image."""
+
+    v: Array
+    constant: float
+    rows: Array
+    patches: NDArray[np.int64]
+    a: Array
+    lower: Array
+    upper: Array
+    low: Array
+    high: Array
+    radius: float
+
+    def start(self) -> tuple[Array, Array]:
+        """The slopes to start from, over pixels (windows, patch) and outputs (windows, 4)."""
+        planes, shares = start(self.v, self.rows, self.lower, self.upper)
+        return planes, shares
+
+
+def problems(
+    network: WindowNetwork, x: Tensor, asked: MarginQueries, region: Region
+) -> Iterator[tuple[Problem, NDArray[np.bool_]]]:
+    """Each question as a problem, and which pieces can be the largest, (windows, 5).
+
+    Args:
+        network: The network.
+        x: Images (n, pixels).
+        asked: The questions. An image's questions follow each other, and have one region.
+        region: The perturbations of each question.
+    """
+    rows, patches = network.rows.numpy(), network.patches.numpy()
+    a = network.outputs(x).numpy()
+    weights = (network.weight[asked.label] - network.weight[asked.other]).numpy()
+    constants = (network.offset[asked.label] - network.offset[asked.other]).tolist()
+    low, high = region.low.contiguous().numpy(), region.high.contiguous().numpy()
+    seen = -1
+    for index, image in enumerate(asked.image.tolist()):
+        around = low[index], high[index], float(region.radius[index])
+        if image != seen:
+            seen, lower_upper = image, spans(rows, patches, a[image], *around)
+            alive = contenders(rows, patches, a[image], *lower_upper, *around)
+        yield (
+            Problem(
+                weights[index], constants[index], rows, patches, a[image], *lower_upper, *around
+            ),
+            alive,
+        )
+
+
 def bounds(
     network: WindowNetwork, x: Tensor, asked: MarginQueries, region: Region, steps: int
 ) -> Tensor:
     """A lower bound on each margin over its region, (m,); −∞ where it is known not to suffice.
 
-    Once a question about an image stays open, the image's later ones are not tried. An image's
-    questions follow each other, and have one region.
+    Once a question about an image stays open, the image's later ones are not tried.
 
     Args:
-        network: The network.
-        x: Images (n, pixels).
-        asked: The questions.
-        region: The perturbations of each question.
+        network, x, asked, region: As in `problems`.
         steps: Of the slopes' ascent.
     """
-    rows, patches = network.rows.numpy(), network.patches.numpy()
-    a = network.outputs(x).numpy()
-    weights = (network.weight[asked.label] - network.weight[asked.other]).numpy()
-    constants = network.offset[asked.label] - network.offset[asked.other]
-    low, high = region.low.contiguous().numpy(), region.high.contiguous().numpy()
     found = torch.full_like(asked.radius, -torch.inf)
     failed: set[int] = set()
-    seen = -1
-    for index, image in enumerate(asked.image.tolist()):
-        if image in failed:
-            continue
-        ball, enough = float(region.radius[index]), float(asked.least[index])
-        if image != seen:
-            seen = image
-            lower, upper = spans(rows, patches, a[image], low[index], high[index], ball)
-        found[index] = ascend(
-            weights[index],
-            float(constants[index]),
-            rows,
-            patches,
-            a[image],
-            lower,
-            upper,
-            low[index],
-            high[index],
-            ball,
-            enough,
-            _AIM,
-            steps,
-        )
-        if not found[index] > enough:
-            failed.add(image)
+    images, least = asked.image.tolist(), asked.least.tolist()
+    for index, (problem, alive) in enumerate(problems(network, x, asked, region)):
+        if images[index] not in failed:
+            found[index] = ascend(
+                *problem, alive, *problem.start(), least[index], 0.0, steps,
+                np.empty_like(problem.low),
+            )  # fmt: skip
+            if not found[index] > least[index]:
+                failed.add(images[index])
     return found
