@@ -10,8 +10,8 @@ from torch import nn
 
 from qbench.specs import Perturbations
 from qbench_certificates.convnet import kernel
-from qbench_certificates.convnet.linear import problems
 from qbench_certificates.convnet.network import WindowNetwork
+from qbench_certificates.convnet.problem import problems
 from qbench_certificates.pairwise import MarginQueries
 from qbench_certificates.region import Region
 from qbench_classical.models import ConvNet

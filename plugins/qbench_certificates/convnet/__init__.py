@@ -30,11 +30,12 @@ SPECS = (
     ),
     CertifierSpec(
         name="convnet-linear",
-        revision=2,
-        description="a plane under every pooled value, slopes optimised",
+        revision=3,
+        description="a plane under every pooled value, slopes over its pixels optimised",
         factory="qbench_certificates.convnet.linear:Linear",
         structures=("convnet",),
         norms=("linf", "l2"),
-        source="after Zhang et al. 2018, arXiv:1811.00866, and Xu et al. 2021, arXiv:2011.13824",
+        source="after Zhang et al. 2018, arXiv:1811.00866; Xu et al. 2021, arXiv:2011.13824; "
+        "Tjandraatmadja et al. 2020, arXiv:2006.14076",
     ),
 )

@@ -1,4 +1,4 @@
-"""`convnet-branching`: the planes of `convnet-linear`, and a search where they do not suffice.
+"""The search of `convnet-linear` where its planes do not suffice: branch and bound over pieces.
 
 Only windows with v_j < 0 lose anything to their planes. Such a window's value is the *least* of
 affine functions, v_j a_jw and 0: so the least margin is the least over these pieces of the margin
@@ -23,66 +23,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from qbench.interfaces import Radii
-from qbench.specs import Perturbations
-
-from ..pairwise import MarginQueries, largest_candidates
-from ..region import Region
 from .ascent import ascend, losses
-from .linear import Array, Problem, problems
-from .network import WindowNetwork
+from .problem import Array, Problem
 
-
-class Branching:
-    """Radii from linear bounds, windows split where these leave a question open.
-
-    Source: after Bunel et al. 2020 (arXiv:1909.06588) and Wang et al. 2021 (arXiv:2103.06624).
-
-    Args:
-        steps: Of the first ascent of every question.
-        nodes: Of the tree of every question, at most, the root aside.
-        node_steps: Of the ascent in each of them.
-    """
-
-    def __init__(self, steps: int = 400, nodes: int = 1000, node_steps: int = 25) -> None:
-        self.steps, self.nodes, self.node_steps = steps, nodes, node_steps
-
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        perturbations: Perturbations,
-        generator: torch.Generator,
-    ) -> Radii:
-        """The radii of images x (n, pixels) with labels y (n,).
-
-        Raises:
-            Unsupported: The model is not such a network.
-            WeightsError: A parameter has a value that is not finite.
-        """
-        network, x = WindowNetwork.read(model), x.double()
-
-        def proves(asked: MarginQueries) -> Tensor:
-            region = Region.of(x[asked.image], perturbations, asked.radius)
-            proved = torch.zeros(len(asked.radius), dtype=torch.bool)
-            failed: set[int] = set()
-            images, least = asked.image.tolist(), asked.least.tolist()
-            for index, (problem, alive) in enumerate(problems(network, x, asked, region)):
-                if images[index] not in failed:
-                    found = leaves(
-                        problem, alive, least[index], self.steps, self.nodes, self.node_steps
-                    )
-                    proved[index] = all(leaf.bound > least[index] for leaf in found)
-                    if not proved[index]:
-                        failed.add(images[index])
-            return proved
-
-        return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
+NODES = 1000  # of a search that takes one or two seconds where it does not decide
+_NODE_STEPS = 25
 
 
 @dataclass(frozen=True)
@@ -110,7 +57,6 @@ def leaves(
     enough: float,
     steps: int,
     nodes: int,
-    node_steps: int,
 ) -> Iterator[Node]:
     """The leaves of a tree, whose pieces together are all of `alive`.
 
@@ -122,8 +68,7 @@ def leaves(
         alive: Which pieces can be the largest, (windows, 5).
         enough: What the bound should exceed.
         steps: Of the ascent at the root.
-        nodes: Of the tree, at most, the root aside.
-        node_steps: Of the ascent at each of these.
+        nodes: After which no further window is split, the root aside; 0 for the root alone.
     """
     root = _node(problem, alive, *problem.start(), enough, 0.0, steps)
     if root.bound > enough:
@@ -146,7 +91,7 @@ def leaves(
             part[window, piece] = True
             gap = (enough - node.bound) / 2
             child = _node(
-                problem, part, node.planes.copy(), node.shares.copy(), enough, gap, node_steps
+                problem, part, node.planes.copy(), node.shares.copy(), enough, gap, _NODE_STEPS
             )
             made += 1
             if child.bound > enough:

@@ -23,17 +23,13 @@ and climbs by Polyak's steps, deflected as Camerini, Fratta & Maffioli (1975) do
 |v_j|, the size of a window's slopes. They aim at what is asked, or less far above the best bound
 so far: half as far each time that ten steps bring less than a tenth of that. A minimiser δ whose
 margin is not positive, or what a few steps of descent find from there, refutes the bound and ends
-the ascent; so does an aim that has come much closer than what is asked.
+the ascent; so does an aim that has come much closer than what is asked. What is left open then
+can be searched: see `branching`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from qbench.interfaces import Radii
@@ -41,12 +37,9 @@ from qbench.specs import Perturbations
 
 from ..pairwise import MarginQueries, largest_candidates
 from ..region import Region
-from .ascent import ascend
-from .kernel import contenders, spans
+from .branching import leaves
 from .network import WindowNetwork
-from .planes import start
-
-Array = NDArray[np.float64]
+from .problem import problems
 
 
 class Linear:
@@ -54,14 +47,15 @@ class Linear:
 
     Source: Zhang et al. 2018 (arXiv:1811.00866) for the slopes to start from, Xu et al. 2021
     (arXiv:2011.13824) for optimising them, Tjandraatmadja et al. 2020 (arXiv:2006.14076) for
-    planes over the pixels.
+    planes over the pixels, Bunel et al. 2020 (arXiv:1909.06588) for the search.
 
     Args:
         steps: Of the slopes' ascent, for every question.
+        nodes: Of the search of a question that the ascent leaves open; 0 for no search.
     """
 
-    def __init__(self, steps: int = 200) -> None:
-        self.steps = steps
+    def __init__(self, steps: int = 200, nodes: int = 0) -> None:
+        self.steps, self.nodes = steps, nodes
 
     def __call__(
         self,
@@ -81,81 +75,16 @@ class Linear:
 
         def proves(asked: MarginQueries) -> Tensor:
             region = Region.of(x[asked.image], perturbations, asked.radius)
-            return bounds(network, x, asked, region, self.steps) > asked.least
+            proved = torch.zeros(len(asked.radius), dtype=torch.bool)
+            failed: set[int] = set()
+            images, least = asked.image.tolist(), asked.least.tolist()
+            for index, (problem, alive) in enumerate(problems(network, x, asked, region)):
+                if images[index] in failed:  # its later questions do not matter
+                    continue
+                tree = leaves(problem, alive, least[index], self.steps, self.nodes)
+                proved[index] = all(leaf.bound > least[index] for leaf in tree)
+                if not proved[index]:
+                    failed.add(images[index])
+            return proved
 
         return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
-
-
-class Problem(NamedTuple):
-    """What `ascent.ascend` is given first: one margin over the region of one image."""
-
-    v: Array
-    constant: float
-    rows: Array
-    patches: NDArray[np.int64]
-    a: Array
-    lower: Array
-    upper: Array
-    low: Array
-    high: Array
-    radius: float
-
-    def start(self) -> tuple[Array, Array]:
-        """The slopes to start from, over pixels (windows, patch) and outputs (windows, 4)."""
-        planes, shares = start(self.v, self.rows, self.lower, self.upper)
-        return planes, shares
-
-
-def problems(
-    network: WindowNetwork, x: Tensor, asked: MarginQueries, region: Region
-) -> Iterator[tuple[Problem, NDArray[np.bool_]]]:
-    """Each question as a problem, and which pieces can be the largest, (windows, 5).
-
-    Args:
-        network: The network.
-        x: Images (n, pixels).
-        asked: The questions. An image's questions follow each other, and have one region.
-        region: The perturbations of each question.
-    """
-    rows, patches = network.rows.numpy(), network.patches.numpy()
-    a = network.outputs(x).numpy()
-    weights = (network.weight[asked.label] - network.weight[asked.other]).numpy()
-    constants = (network.offset[asked.label] - network.offset[asked.other]).tolist()
-    low, high = region.low.contiguous().numpy(), region.high.contiguous().numpy()
-    seen = -1
-    for index, image in enumerate(asked.image.tolist()):
-        around = low[index], high[index], float(region.radius[index])
-        if image != seen:
-            seen, lower_upper = image, spans(rows, patches, a[image], *around)
-            alive = contenders(rows, patches, a[image], *lower_upper, *around)
-        yield (
-            Problem(
-                weights[index], constants[index], rows, patches, a[image], *lower_upper, *around
-            ),
-            alive,
-        )
-
-
-def bounds(
-    network: WindowNetwork, x: Tensor, asked: MarginQueries, region: Region, steps: int
-) -> Tensor:
-    """A lower bound on each margin over its region, (m,); −∞ where it is known not to suffice.
-
-    Once a question about an image stays open, the image's later ones are not tried.
-
-    Args:
-        network, x, asked, region: As in `problems`.
-        steps: Of the slopes' ascent.
-    """
-    found = torch.full_like(asked.radius, -torch.inf)
-    failed: set[int] = set()
-    images, least = asked.image.tolist(), asked.least.tolist()
-    for index, (problem, alive) in enumerate(problems(network, x, asked, region)):
-        if images[index] not in failed:
-            found[index] = ascend(
-                *problem, alive, *problem.start(), least[index], 0.0, steps,
-                np.empty_like(problem.low),
-            )  # fmt: skip
-            if not found[index] > least[index]:
-                failed.add(images[index])
-    return found

@@ -13,7 +13,7 @@ from scipy.optimize import linprog
 from small_convnet import dual, question
 
 from qbench_certificates.convnet.branching import leaves
-from qbench_certificates.convnet.linear import Problem
+from qbench_certificates.convnet.problem import Problem
 
 seeds = st.integers(0, 2**31)
 
@@ -60,12 +60,12 @@ def test_the_search_is_exact_on_networks_small_enough_to_enumerate(seed, radius,
     problem, alive, *_ = question(seed, "linf", radius, randomise, channels=1)
     exact = _least_margin(problem, alive)
     # Just below the least margin it is proved, just above it is not.
-    tree = list(leaves(problem, alive, exact - 0.02, 200, 400, 100))
+    tree = list(leaves(problem, alive, exact - 0.02, 200, 2000))
     assert min(leaf.bound for leaf in tree) > exact - 0.02
     for leaf in tree:  # from its slopes alone
         assert dual(problem, leaf.alive, leaf.planes, leaf.shares) == pytest.approx(leaf.bound)
         assert leaf.bound <= _least_margin(problem, leaf.alive) + 1e-7
-    above = [leaf.bound for leaf in leaves(problem, alive, exact + 1e-6, 200, 50, 30)]
+    above = [leaf.bound for leaf in leaves(problem, alive, exact + 1e-6, 200, 50)]
     assert min(above) <= exact + 1e-6
     # The leaves leave nothing out.
     covered = set().union(*(_choices(leaf, alive) for leaf in tree))
@@ -80,8 +80,8 @@ def test_splitting_raises_the_bound_and_no_point_is_below(seed, norm, radius, ra
     points *= (float(region.radius) / points.norm(dim=1, keepdim=True)).clamp(max=1)
     scores = network.scores(x + points)
     least = float((scores[:, 0] - scores[:, 1]).min())
-    (root,) = leaves(problem, alive, least - 1e-9, 100, 0, 20)
-    tree = list(leaves(problem, alive, least - 1e-9, 100, 60, 20))
+    (root,) = leaves(problem, alive, least - 1e-9, 100, 0)
+    tree = list(leaves(problem, alive, least - 1e-9, 100, 60))
     bound = min(leaf.bound for leaf in tree)
     assert bound == -np.inf or root.bound - 1e-9 <= bound <= least
     for leaf in tree:
@@ -92,5 +92,5 @@ def test_splitting_raises_the_bound_and_no_point_is_below(seed, norm, radius, ra
 
 def test_every_run_finds_the_same(randomise) -> None:
     problem, alive, *_ = question(3, "linf", 0.5, randomise, channels=3)
-    first, second = (list(leaves(problem, alive, 0.0, 30, 40, 10)) for _ in range(2))
+    first, second = (list(leaves(problem, alive, 0.0, 30, 40)) for _ in range(2))
     assert [leaf.bound for leaf in first] == [leaf.bound for leaf in second]
