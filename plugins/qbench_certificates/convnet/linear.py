@@ -54,7 +54,7 @@ class Linear:
         nodes: Of the search of a question that the ascent leaves open; 0 for no search.
     """
 
-    def __init__(self, steps: int = 200, nodes: int = 0) -> None:
+    def __init__(self, steps: int = 100, nodes: int = 0) -> None:
         self.steps, self.nodes = steps, nodes
 
     def __call__(

@@ -32,7 +32,7 @@ def concave(v, plane, rows, a, low, high, radius, alive, c, point):
         c: Room for (patch,).
         point: Room for the δ, (patch,).
     """
-    worst, winner = -np.inf, -1
+    worst, winner, last = -np.inf, -1, -1
     for piece in range(5):
         if not alive[piece]:
             continue
@@ -44,11 +44,18 @@ def concave(v, plane, rows, a, low, high, radius, alive, c, point):
                 middle, half = (high[k] + low[k]) / 2, (high[k] - low[k]) / 2
                 value += slope * middle + abs(slope) * half
         else:
+            square = 0.0
             for k in range(len(plane)):
                 c[k] = plane[k] - weight * rows[row, k]
+                square += c[k] * c[k]
+            if value + radius * np.sqrt(square) <= worst:  # the ball alone says that it is less
+                continue
             value += support(c, low, high, radius, point)
+            last = piece
         if value > worst:
             worst, winner = value, piece
+    if winner == last:
+        return -worst
     weight, row = (v, winner) if winner < 4 else (0.0, 0)
     for k in range(len(plane)):
         c[k] = plane[k] - weight * rows[row, k]

@@ -58,11 +58,12 @@ def problems(
     for index, image in enumerate(asked.image.tolist()):
         around = low[index], high[index], float(region.radius[index])
         if image != seen:
-            seen, lower_upper = image, spans(rows, patches, a[image], *around)
-            alive = contenders(rows, patches, a[image], *lower_upper, *around)
+            seen = image
+            lower, upper = spans(rows, patches, a[image], *around)
+            alive = contenders(rows, patches, a[image], lower, upper, *around)
         yield (
             Problem(
-                weights[index], constants[index], rows, patches, a[image], *lower_upper, *around
+                weights[index], constants[index], rows, patches, a[image], lower, upper, *around
             ),
             alive,
         )
