@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 from qbench.errors import DataError, Unsupported, UsageError, VerificationError
 from qbench.evaluation.lipschitz import SAMPLES, certify, largest_jacobian_norm, sample_points
+from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.radii import RadiiTask
 from qbench.interfaces import LipschitzBound
 from qbench_classical.models import ConvNet, Fourier
 
@@ -162,3 +164,18 @@ def test_the_random_points_are_challenged_too(generator) -> None:
     with pytest.raises(VerificationError, match="Jacobian norm 10 "):
         certify(Claims(1.0), Kinked(), images, generator)
     assert SAMPLES >= 100
+
+
+@pytest.mark.parametrize(
+    ("asked", "runs"),
+    [
+        ({}, False),
+        ({"effort": "high"}, True),
+        ({"certifiers": ("convnet-branching",)}, True),
+        ({"certifiers": ("convnet-*",)}, False),
+    ],
+)
+def test_a_costly_certifier_runs_with_more_effort_or_by_name(asked, runs) -> None:
+    tasks = make_plan(RunSelection(models=("convnet",), attacks=(), seeds=(0,), **asked))
+    methods = {task.identity.certifier.name for task in tasks if isinstance(task, RadiiTask)}
+    assert ("convnet-branching" in methods) == runs

@@ -38,4 +38,15 @@ SPECS = (
         source="after Zhang et al. 2018, arXiv:1811.00866; Xu et al. 2021, arXiv:2011.13824; "
         "Tjandraatmadja et al. 2020, arXiv:2006.14076",
     ),
+    CertifierSpec(
+        name="convnet-branching",
+        description="the same, then a search over which piece of a pooled value wins",
+        factory="qbench_certificates.convnet.linear:Linear",
+        params={"nodes": 1000},
+        structures=("convnet",),
+        norms=("linf", "l2"),
+        source="after Bunel et al. 2020, arXiv:1909.06588; Tjandraatmadja et al. 2020, "
+        "arXiv:2006.14076",
+        costly=True,
+    ),
 )
