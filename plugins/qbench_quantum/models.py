@@ -185,7 +185,7 @@ class SplitReUpload(CircuitClassifier):
         return empty.index_put((rotation, feature), self.w, accumulate=True)
 
     def regularisation(self) -> Tensor:
-        """Σ (w/2)² over every weight, as for `ReUpload`: each read counts as a gate; or Σ_j (Σ |w|)².
+        """Σ (w/2)² over every weight, as for `ReUpload`: each read is a gate. Or Σ_j (Σ |w|)².
 
         The inner sum is over what rotation j reads: within ‖δ‖∞ ≤ ε it turns by at most ε times
         that, and the squares of these turns are what `circuit-operator` loses.
