@@ -33,6 +33,7 @@ def load_model(
     name: str,
     seed: int | None = 0,
     *,
+    dataset: str = "glyphs",
     zoo: Path | str | None = None,
     plugins: Sequence[Path | str | PluginFile] = (),
 ) -> nn.Module:
@@ -41,14 +42,16 @@ def load_model(
     Args:
         name: As `qbench models` lists it.
         seed: Which of its trainings; None for a new, untrained model.
-        zoo: A folder that `qbench train` wrote; by default the zoo that ships with qbench.
+        dataset: What it was trained on, of the data sets that qbench ships weights for.
+        zoo: A folder that `qbench train` wrote, in the place of the zoo that ships with qbench.
         plugins: Plugin files, whose models can be named; a model without parameters needs no zoo.
 
     Raises:
         UnknownNameError: There is no such model.
         WeightsError: The zoo has no such weights, or they were changed.
     """
-    files, folder = read_plugins(plugins), Zoo() if zoo is None else Zoo(Path(zoo))
+    files = read_plugins(plugins)
+    folder = Zoo.shipped(dataset) if zoo is None else Zoo(Path(zoo))
     provided, file = load_registry(files).get("model", name), file_name(name, seed or 0)
     if seed is not None and provided.spec.fits_data:  # the size is that of the data it learned from
         _, about = unpack(folder.read(name, seed), file)

@@ -46,7 +46,13 @@ def leaderboard() -> None:
 @click.argument("run", type=_results)
 @archive_option
 @click.option("--models", help="Only these models, separated by commas.  [default: all of the run]")
-def add(run: Path, archive: Path, models: str | None) -> None:
+@click.option(
+    "--weights",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also put the weights that the run trained into this folder, but for those that ship with "
+    "qbench: 'qbench verify --weights' takes it.",
+)
+def add(run: Path, archive: Path, models: str | None, weights: Path | None) -> None:
     """Take the models of RUN over into the archive.
 
     A model that is new gets a folder of its own, with the transfers between it and the models that
@@ -56,8 +62,12 @@ def add(run: Path, archive: Path, models: str | None) -> None:
     Examples:
       qbench leaderboard add runs/glyphs-linf-v1
       qbench leaderboard add runs/mine --archive results --models my-model
+      qbench leaderboard add runs/digits-linf-v1 --weights runs/zoo/digits
     """
-    _take_over([run], archive, None if models is None else models.split(","))
+    wanted = None if models is None else models.split(",")
+    _take_over([run], archive, wanted)
+    if weights is not None:
+        _keep_weights(run, wanted, weights)
 
 
 @leaderboard.command()
@@ -164,6 +174,27 @@ def _take_over(sources: list[Path], root: Path, models: list[str] | None) -> Non
             click.echo(f"{source} -> {target.root}: {what}")
             for note in target.notes:
                 click.echo(f"note: {one_line(note, None)}")
+
+
+def _keep_weights(run: Path, models: list[str] | None, folder: Path) -> None:
+    """The weights that a run trained, into a zoo.
+
+    Raises:
+        UsageError: It is an archive, which has none.
+    """
+    from dataclasses import replace
+
+    from qbench.errors import UsageError
+    from qbench.records.store import FILE, RunStore
+    from qbench.report.submission import write_weights
+
+    if not (run / FILE).is_file():
+        raise UsageError(f"--weights: {run} is no run, and an archive holds no weights")
+    store = RunStore(run)
+    results = store.results()
+    chosen = [r for r in results.records if models is None or r.task.model.name in models]
+    write_weights(store, replace(results, records=tuple(chosen)), folder)
+    click.echo(f"weights: {folder}")
 
 
 def _in_norm(results: Results, norm: str) -> Results:

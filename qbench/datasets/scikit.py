@@ -1,4 +1,4 @@
-"""The data sets `digits`, `digits4` and `iris`, bundled with scikit-learn: no network."""
+"""Data sets bundled with scikit-learn, images and tables: no network."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from qbench.datasets.files import SIDE, balanced, optional, resized
 
 _DIGITS_EACH = 35  # test images of about 180 a class
 _FLOWERS_EACH = 17  # test flowers of 50 a class
+_WINES_EACH = 16  # test wines of 48 to 71 a class
+_TUMOURS_EACH = 50  # test tumours of 212 and 357 a class
 # Round centimetres that hold every flower: nothing of the test flowers is in the scale.
 _CENTIMETRES = {
     "sepal length": (4.0, 8.0),
@@ -59,6 +61,41 @@ def iris() -> Dataset:
         classes=tuple(str(name) for name in found.target_names),
         feature_names=tuple(_CENTIMETRES),
         feature_range=tuple(_CENTIMETRES.values()),
+    )
+
+
+def wine() -> Dataset:
+    """Wines of three cultivars, 13 measurements each: the first 16 wines a class for testing.
+
+    Smallest and largest training value of each measurement are mapped to 0 and 1.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    return _table("wine", _sklearn("wine").load_wine(), _WINES_EACH)
+
+
+def breast_cancer() -> Dataset:
+    """Malignant and benign tumours, 30 measurements each: the first 50 a class for testing.
+
+    Smallest and largest training value of each measurement are mapped to 0 and 1.
+
+    Raises:
+        DataError: scikit-learn is not installed.
+    """
+    found = _sklearn("breast-cancer").load_breast_cancer()
+    return _table("breast-cancer", found, _TUMOURS_EACH)
+
+
+def _table(name: str, found: Any, each: int) -> Dataset:
+    return _divided(
+        name,
+        found.data,
+        found.target,
+        each,
+        classes=tuple(str(one) for one in found.target_names),
+        feature_names=tuple(str(one) for one in found.feature_names),
+        feature_range="train",
     )
 
 

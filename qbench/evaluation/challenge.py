@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from qbench.datasets.base import Split, load_data
+from qbench.datasets.fitting import fitted
 from qbench.errors import SoundnessError, StoreError, UsageError, WeightsError
 from qbench.evaluation import scoring
 from qbench.evaluation.attack import accuracies
@@ -270,14 +271,15 @@ def _saved(
         if record.task.kind == "training" and record.task.model == own.task.model
     ]
     contents = [content for one in trainings if (content := trained(one)) is not None]
-    for zoo in (Zoo(), *([] if folder is None else [Zoo(folder)])):
+    for zoo in (Zoo.shipped(own.task.data.name), *([] if folder is None else [Zoo(folder)])):
         if zoo.sha256(name, seed) is not None:
             contents.append(zoo.read(name, seed))
     if not contents:
         raise WeightsError(
             f"no weights of {name} seed {seed} at hand: name their folder with --weights"
         )
-    provided = load_registry(plugins).get("model", name)
+    dataset = load_data(own.task.data.name, plugins)
+    provided = fitted(load_registry(plugins).get("model", name), dataset)
     for content in contents:
         state, _ = unpack(content, file_name(name, seed))
         if weights_fingerprint(state.weights) == own.weights:

@@ -134,9 +134,9 @@ class _Planner:
             raise UsageError(f"limit must be at least 1, got {selection.limit}")
         for eps in self.eps:
             self.measured.threat_model(eps)
-        self.zoo = Zoo()
         chosen = self.protocol.selection
         self.dataset = load_data(selection.dataset or chosen.dataset, selection.plugins)
+        self.zoo = Zoo.shipped(self.dataset.name)
         images = chosen.images(self.dataset, selection.limit)
         self.data = self._data(chosen.split, len(images.y))
         self.chooser = Chooser(
@@ -144,7 +144,7 @@ class _Planner:
             self.dataset,
             selection.plugins,
             selection.weights,
-            probe=self.dataset.name != chosen.dataset,
+            probe=self.dataset.name != load_protocol(DEFAULT).selection.dataset,
             limit_s=selection.time_limit_s,
         )
         self.models = self.chooser.choose(selection.models, self.seeds, note)
@@ -210,13 +210,10 @@ class _Planner:
             chosen = self.chooser.with_weights(self._provided(model), [seed])
         provided, given = chosen.provided, chosen.given.get(seed)
         spec, selection = provided.spec, self.selection
-        own_data = self.dataset.name == self.protocol.selection.dataset
         zoo = initial = None
-        if given is not None:
-            pass
-        elif own_data and not selection.retrain and self.zoo.sha256(model, seed) is not None:
+        if given is None and not selection.retrain:
             zoo = self._from_zoo(spec, seed)
-        else:
+        if given is None and zoo is None:
             initial = self._untrained(provided, seed)
         return TrainingTask(
             identity=ids.TrainingId(
@@ -247,14 +244,16 @@ class _Planner:
         except (Exception, SystemExit):
             return None
 
-    def _from_zoo(self, spec: ModelSpec, seed: int) -> str:
-        """Fingerprint of a model's weights in the zoo, which come from this recipe and data."""
+    def _from_zoo(self, spec: ModelSpec, seed: int) -> str | None:
+        """Fingerprint of a model's weights in the zoo; None where it has none for this data."""
+        if self.zoo.sha256(spec.name, seed) is None:
+            return None
         state, about = unpack(self.zoo.read(spec.name, seed), f"the zoo's {spec.name}")
-        wanted = (spec.revision, self.dataset.sha256, spec.recipe)
-        if (about.revision, about.dataset_sha256, about.recipe) != wanted:
+        if about.dataset_sha256 != self.dataset.sha256:
+            return None
+        if (about.revision, about.recipe) != (spec.revision, spec.recipe):
             raise WeightsError(
-                f"the zoo's {spec.name} comes from another data set, recipe or revision: "
-                "use --retrain"
+                f"the zoo's {spec.name} comes from another recipe or revision: use --retrain"
             )
         return fingerprint(state.weights)
 

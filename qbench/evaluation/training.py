@@ -65,7 +65,7 @@ class TrainingTask(Task):
             content = self.given.content
             provided = replace(provided, spec=self.given.spec(provided.spec))
         elif self.zoo is not None:
-            content = Zoo().read(asked.name, asked.seed)
+            content = Zoo.shipped(context.dataset.name).read(asked.name, asked.seed)
         else:
             _, state = train_provided(provided, context.dataset, asked.seed)
             about = Provenance(

@@ -24,6 +24,7 @@ from qbench.evaluation.verified_seeds import of_admission, of_seeds, of_weights
 from qbench.plugin_files import PluginFile
 from qbench.records import soundness
 from qbench.records.archive import Archive, boards
+from qbench.records.results import Results
 from qbench.records.store import FILE, RunStore
 from qbench.registry import load_registry
 from qbench.weights.zoo import Zoo
@@ -48,7 +49,7 @@ def verify(
         on_model: Called with each model and seed whose images were scored again.
     """
     verdict = Verdict()
-    zoos = [_from_zoo(Zoo()), *(_from_zoo(Zoo(folder)) for folder in weights)]
+    zoos = [_from_zoo(Zoo(folder)) for folder in weights]
     sent: Submission | None = None
     try:
         if (path / FILE).is_file():
@@ -58,7 +59,8 @@ def verify(
             if is_submission(path):
                 sent, path = Submission.read(path), path / RESULTS
                 zoos.append(_from_zoo(sent.zoo))
-            opened = [(Archive.read(folder).results(), True, zoos) for folder in boards(path)]
+            every = [Archive.read(folder).results() for folder in boards(path)]
+            opened = [(found, True, [_shipped(found), *zoos]) for found in every]
         if sent is not None:
             cards = {name: card for results, _, _ in opened for name, card in results.cards.items()}
             verdict.problems += sent.problems(cards)
@@ -68,6 +70,11 @@ def verify(
     except QbenchError as error:
         verdict.problems.append(str(error))
     return verdict
+
+
+def _shipped(results: Results) -> Weights:
+    """The weights that ship with qbench for the data of a board."""
+    return _from_zoo(Zoo.shipped(results.records[0].task.data.name))
 
 
 def _from_zoo(zoo: Zoo) -> Weights:

@@ -185,8 +185,8 @@ class Rescoring:
             if content is None:
                 continue
             state, about = unpack(content, file_name(name, seed))
-            revision = {record.task.model.revision for record in records}
-            if {about.revision} != revision:
+            due = {(record.task.model.revision, record.task.data.sha256) for record in records}
+            if {(about.revision, about.dataset_sha256)} != due:
                 continue
             if claimed != {fingerprint(state.weights)}:
                 raise VerificationError("other weights than those that are published")

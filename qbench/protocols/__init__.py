@@ -23,25 +23,28 @@ if TYPE_CHECKING:
 DEFAULT = "glyphs-linf-v1"
 
 
+# SHA-256 of the files that ship: none of them ever changes.
+_SHIPPED = {
+    DEFAULT: "e90cfe1089ee8d1baed1da88458fa8b007b0ed15cfe4547f59b2abdac73e7253",
+    "glyphs-l2-v1": "ad211e07a79fbd8b0c65bc1f3ea11a4f9b807920d7888c6b9cf05d95f77e7364",
+    "digits-linf-v1": "d5508c49f8f8be9cf8deb663dd955cee6eb91d9bd4534e8f3ed349ab69b14bc5",
+    "mnist4-linf-v1": "0151fd9d895da0147bbcd5f3a22afc93e8cb67c0cc07c9d601dc3d5a465bd622",
+    "mnist-linf-v1": "24b81db7bef226b18ba2875cad445de839e3edddfea0b2113205efdea20d35eb",
+    "wendlinger2024": "536e67b7d9519fa614bd59721f3108e515452b46f1c1b16df308b502941d9c28",
+}
+
+
 @hookimpl
 def qbench_protocols() -> Iterable[ProtocolSpec]:
-    """The leaderboard's protocol, and that of the reference paper's code."""
-    yield ProtocolSpec(
-        name=DEFAULT,
-        description="all 200 test glyphs, ℓ∞, pixels stay in [0, 1], untargeted white-box; "
-        "the leaderboard's protocol",
-        factory="qbench.protocols:shipped",
-        params={"name": DEFAULT},
-        sha256="e90cfe1089ee8d1baed1da88458fa8b007b0ed15cfe4547f59b2abdac73e7253",
-    )
-    yield ProtocolSpec(
-        name="wendlinger2024",
-        description="as the code of arXiv:2404.16154: first 100 permuted training images, ℓ∞, "
-        "no pixel box, last iterate",
-        factory="qbench.protocols:shipped",
-        params={"name": "wendlinger2024"},
-        sha256="536e67b7d9519fa614bd59721f3108e515452b46f1c1b16df308b502941d9c28",
-    )
+    """The leaderboard's protocols, and that of the reference paper's code."""
+    for name, sha256 in _SHIPPED.items():
+        yield ProtocolSpec(
+            name=name,
+            description=tomllib.loads(shipped(name).decode())["description"],
+            factory="qbench.protocols:shipped",
+            params={"name": name},
+            sha256=sha256,
+        )
 
 
 def shipped(name: str) -> bytes:

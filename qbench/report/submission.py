@@ -85,7 +85,7 @@ def pack(
         fresh = Path(tempfile.mkdtemp(prefix=".qbench-", dir=out.parent))
         try:
             Archive(fresh / RESULTS / board_name(chosen, protocol)).add(chosen)
-            _write_weights(run, chosen, fresh / WEIGHTS)
+            write_weights(run, chosen, fresh / WEIGHTS)
             used = {chosen.cards[model].version for model in models}
             for sha256 in sorted(used & given.keys()):
                 _write_plugin(given[sha256], fresh / PLUGINS)
@@ -185,9 +185,18 @@ def _images(protocol: Protocol) -> int:
     return len(protocol.selection.images(load_data(protocol.selection.dataset)).y)
 
 
-def _write_weights(run: RunStore, results: Results, folder: Path) -> None:
-    """The weights of each model and seed, but for those that ship with qbench."""
-    shipped, zoo = Zoo(), Zoo(folder)
+def write_weights(run: RunStore, results: Results, folder: Path) -> None:
+    """Write the weights of each model and seed into a zoo, but for those that ship with qbench.
+
+    Args:
+        run: Where they were trained.
+        results: Of the run, those of the models that are meant.
+        folder: The zoo.
+
+    Raises:
+        WeightsError: The run has no weights of a model.
+    """
+    zoo = Zoo(folder)
     for record in results.records:
         if record.task.kind != "training":
             continue
@@ -196,6 +205,7 @@ def _write_weights(run: RunStore, results: Results, folder: Path) -> None:
             raise WeightsError(
                 f"the weights of {model} seed {seed} are not in {run.path}: run it again there"
             )
+        shipped = Zoo.shipped(record.task.data.name)
         if shipped.sha256(model, seed) is None or shipped.read(model, seed) != content:
             zoo.add(model, seed, content)
 

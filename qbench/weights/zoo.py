@@ -12,6 +12,7 @@ from qbench.files import read_file, write_atomically
 
 MANIFEST = "manifest.json"
 SHIPPED = Path(__file__).with_name("zoo_v1")
+HOME = "glyphs"  # the data set whose weights lie in the folder itself, not in one of its name
 
 
 class Zoo:
@@ -23,6 +24,11 @@ class Zoo:
 
     def __init__(self, root: Path = SHIPPED) -> None:
         self.root = root
+
+    @classmethod
+    def shipped(cls, dataset: str = HOME) -> Zoo:
+        """The weights that ship with qbench for a data set; an empty zoo where there are none."""
+        return cls(SHIPPED if dataset == HOME else SHIPPED / dataset)
 
     def manifest(self) -> dict[str, str]:
         """SHA-256 of every file by name.

@@ -59,7 +59,7 @@ def test_what_is_released_holds_what_it_must(tmp_path):
         assert [n for n in every if n.endswith("/LICENSE") or n == "LICENSE"]
         assert {"qbench/py.typed", "qbench/datasets/glyphs-v1.npz"} < set(every)
         weights = [n for n in every if re.match(r"qbench/weights/zoo_v1/.*\.safetensors$", n)]
-        assert len(weights) == len(list(ROOT.glob("qbench/weights/zoo_v1/*.safetensors"))) > 50
+        assert len(weights) == len(list(ROOT.glob("qbench/weights/zoo_v1/**/*.safetensors"))) > 50
     ledger = sorted(path.name for path in ROOT.glob("plugins/qbench_claims/ledger/*.toml"))
     assert sorted(n.split("/")[-1] for n in names if "qbench_claims/ledger/" in n) == ledger
     code = {p.relative_to(ROOT / f).as_posix() for f in (".", "plugins")
