@@ -7,12 +7,13 @@ from the lists of docs/index.md, so that there is one.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 project = "qbench"
 author = "The qbench developers"
 root_doc = "docs/index"
-include_patterns = ["docs/**.md", "leaderboard/README.md", "*.md"]
+include_patterns = ["docs/**.md", "leaderboard/README.md", "leaderboard/boards/*/README.md", "*.md"]
 exclude_patterns = [
     ".*", "build", "runs", "studies", "tests", "qbench", "plugins", "leaderboard/results",
     "README.md", "**/node_modules",
@@ -48,6 +49,10 @@ def contents(text: str) -> str:
 def _add_contents(app: Any, docname: str, source: list[str]) -> None:
     if docname == root_doc:
         source[0] += "\n\n" + contents(source[0])
+    boards = sorted((Path(app.srcdir) / "leaderboard").glob("boards/*/README.md"))
+    if docname == "leaderboard/README" and boards:
+        lines = [f"{page.parent.name} <boards/{page.parent.name}/README>" for page in boards]
+        source[0] += "\n\n" + "\n".join(["```{toctree}", ":hidden:", "", *lines, "```"])
 
 
 def _escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:

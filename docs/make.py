@@ -59,7 +59,7 @@ def top(table: str) -> str:
 
 def readme() -> str:
     """The README with the top of the leaderboard."""
-    results = open_results(ROOT / "leaderboard" / "results")
+    results = open_results(ROOT / "leaderboard" / "results" / "glyphs-linf-v1")
     protocol = load_protocol(results.records[0].task.protocol.name)
     table = top(ranking_table(results, protocol=protocol))
     text = (ROOT / "README.md").read_text()

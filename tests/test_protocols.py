@@ -25,6 +25,29 @@ def test_the_leaderboards_protocol():
     assert protocol.selection.images(glyphs, 7).x.max() > 0
 
 
+@pytest.mark.parametrize(
+    ("name", "norm", "eps", "ranking", "seeds", "images", "features", "classes"),
+    [
+        ("glyphs-l2-v1", "l2", (0.5, 1.0, 2.0), 1.0, 5, 200, 256, 4),
+        ("digits-linf-v1", "linf", (0.05, 0.1, 0.2), 0.1, 3, 350, 64, 10),
+        ("mnist4-linf-v1", "linf", (0.05, 0.1, 0.2), 0.1, 3, 200, 256, 4),
+        ("mnist-linf-v1", "linf", (0.05, 0.1), 0.1, 3, 500, 784, 10),
+    ],
+)
+def test_the_other_boards(name, norm, eps, ranking, seeds, images, features, classes):
+    protocol = load_protocol(name)
+    assert (protocol.norm, protocol.eps, protocol.ranking_eps) == (norm, eps, ranking)
+    assert protocol.seeds == tuple(range(seeds))
+    assert protocol.box == (0.0, 1.0)
+    usual = load_protocol("glyphs-linf-v1")
+    assert protocol.attack_params("pgd", ranking) == usual.attack_params("pgd", 0.1)
+    data = load_data(protocol.selection.dataset)
+    attacked = protocol.selection.images(data)
+    assert attacked.x.shape == (images, features)
+    assert (attacked.x == data.test.x).all()
+    assert len(data.classes) == classes
+
+
 def test_the_authors_protocol_doubles_the_steps_at_the_largest_budget():
     protocol = load_protocol("wendlinger2024")
     assert protocol.box is None

@@ -28,7 +28,7 @@ def export(results: Path, form: str, out: Path | None) -> None:
 
     \b
     Examples:
-      qbench export leaderboard/results --format csv --out records.csv
+      qbench export leaderboard/results/glyphs-linf-v1 --format csv --out records.csv
       qbench export runs/glyphs-linf-v1 --format latex
     """
     from qbench.errors import UsageError

@@ -135,6 +135,9 @@ def build(
 ) -> None:
     """Write the page and the pictures of RESULTS, the folder of a run or an archive.
 
+    The page of an archive of several boards is that of the board with most models, and begins with
+    a comparison of all; the others' pages go into OUT/boards. One of them alone: name its folder.
+
     \b
     Examples:
       qbench leaderboard build runs/glyphs-linf-v1
@@ -148,6 +151,14 @@ def build(
     from qbench.report import build as write
     from qbench.report import known_dataset, summary_table
 
+    if len(_parts(results)) > 1:
+        if out is None or eps is not None or norm is not None:
+            raise UsageError(
+                f"{results} holds several boards: give --out, and neither --eps nor --norm, or "
+                "name the folder of one board"
+            )
+        _build_all(_parts(results), out, plugins)
+        return
     found = _sound(open_results(results))
     if norm is not None:
         found = _in_norm(found, norm)
@@ -159,6 +170,23 @@ def build(
     write(found, page, eps=eps, dataset=known_dataset(found, plugins), protocol=protocol)
     click.echo(summary_table(found, eps=eps, protocol=protocol))
     click.echo(f"\nleaderboard and pictures: {page / 'README.md'}")
+
+
+def _build_all(folders: list[Path], out: Path, plugins: tuple[PluginFile, ...]) -> None:
+    """Pages of several boards, the one with most models first."""
+    from qbench.records.archive import Archive
+    from qbench.report import Part, build_all, known_dataset, summary_table
+
+    parts = []
+    for folder in folders:
+        found = _sound(Archive.read(folder).results())
+        protocol = _protocol(found, plugins)
+        parts.append(Part(folder.name, found, known_dataset(found, plugins), protocol))
+    parts.sort(key=lambda part: (-len(part.results.cards), part.name))
+    build_all(parts, out)
+    for part in parts:
+        click.echo(f"{part.name}\n{summary_table(part.results, protocol=part.protocol)}\n")
+    click.echo(f"leaderboards and pictures: {out / 'README.md'}")
 
 
 def _take_over(sources: list[Path], root: Path, models: list[str] | None) -> None:

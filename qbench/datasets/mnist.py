@@ -44,7 +44,7 @@ def mnist4() -> Dataset:
     """
     pixels = _digits("mnist4")[:4].reshape(-1, 28, 28).astype(np.float32) / np.float32(255)
     # 8 bits, so that last-bit differences between machines do not change the hash
-    images = np.rint(255 * cropped(resized(pixels, 18))) / np.float32(255)
+    images = np.rint(255 * cropped(resized(pixels, 18))).astype(np.float32) / np.float32(255)
     return _divided("mnist4", images.reshape(4, _EACH, 16, 16), 250)
 
 

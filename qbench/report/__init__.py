@@ -10,12 +10,14 @@ from qbench.report.datasets import known_dataset, write_sample_sheet
 from qbench.report.export import export, to_frame
 from qbench.report.flag_meanings import MEANINGS
 from qbench.report.flags import flags
-from qbench.report.leaderboard import build, ranking_table
+from qbench.report.leaderboard import Part, build, build_all, ranking_table
 from qbench.report.summary import summary_table
 
 __all__ = [
     "MEANINGS",
+    "Part",
     "build",
+    "build_all",
     "export",
     "flags",
     "known_dataset",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from qbench.report import render
 from qbench.report.answer import answer
 from qbench.report.board import Board
+from qbench.report.boards import overview, sentence
 from qbench.report.flag_meanings import MEANINGS
 from qbench.report.flags import Flag
 from qbench.report.pictures import Picture
@@ -22,12 +23,15 @@ FOLDED = 12  # a table with more rows is behind a line that opens it
 ATTACKED_ALONE = frozenset({"wendlinger2024"})
 
 
-def page(board: Board, pictures: Sequence[Picture] = ()) -> str:
+def page(
+    board: Board, pictures: Sequence[Picture] = (), boards: Mapping[str, Board] | None = None
+) -> str:
     """The whole page, ending in one newline.
 
     Args:
         board: What to show.
         pictures: Figures to embed, in order; their files are not read.
+        boards: All that are compared at the start, by name, this one first.
     """
     notes = Footnotes(board.about.seeds)
     environment = Environment(
@@ -48,6 +52,9 @@ def page(board: Board, pictures: Sequence[Picture] = ()) -> str:
     text = environment.get_template("page.md.j2").render(
         board=board,
         answer=answer(board),
+        boards=list(boards or {}),
+        holds=sentence(boards) if boards else None,
+        overview=overview(boards) if boards else None,
         attacked_alone=board.about.protocol.name in ATTACKED_ALONE and bool(board.settings),
         single=_single(board),
         ranked=sum(row.rank is not None for row in board.rows),

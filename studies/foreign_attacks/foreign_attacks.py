@@ -36,7 +36,7 @@ from qbench.specs import ThreatModel
 
 EPS = 0.1
 THREAT = ThreatModel(norm="linf", eps=EPS)
-ARCHIVE = Path("leaderboard/results")
+ARCHIVE = Path("leaderboard/results/glyphs-linf-v1")
 
 Attack = Callable[[nn.Module, Tensor, Tensor, int], Tensor]
 

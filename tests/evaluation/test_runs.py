@@ -13,9 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from small_runs import SMALL, run
 
+import qbench
 from qbench.attack_strings import attack_label, parse_attack
+from qbench.datasets.base import load_data
+from qbench.datasets.fitting import fitted
 from qbench.errors import QbenchError, UsageError, WeightsError
 from qbench.evaluation.executors import InProcess, open_executor
 from qbench.evaluation.planner import RunSelection, make_plan
@@ -24,6 +28,8 @@ from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
 from qbench.registry import load_registry
 from qbench.specs import Recipe
+from qbench.weights.files import Provenance, TrainingState, fingerprint, pack
+from qbench.weights.zoo import Zoo
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +182,29 @@ def test_a_zoo_of_another_recipe_is_refused(monkeypatch):
     monkeypatch.setitem(registry._specs["model"], "convnet", provided)
     with pytest.raises(WeightsError, match="another recipe or revision"):
         make_plan(SMALL)
+
+
+def test_the_zoo_is_that_of_the_data(monkeypatch, tmp_path):
+    """On data that the zoo has no weights for, models are trained; where it has some, read."""
+    selection = replace(SMALL, protocol="digits-linf-v1", models=("fourier",), seeds=(0,))
+    task = make_plan(selection)[0]
+    assert (task.identity.data.name, task.zoo) == ("digits", None)
+    monkeypatch.setattr("qbench.weights.zoo.SHIPPED", tmp_path)
+    data = load_data("digits")
+    provided = fitted(load_registry(()).get("model", "fourier"), data)
+    model = provided.create()
+    weights = dict(model.state_dict())
+    about = Provenance(
+        model="fourier", revision=provided.spec.revision, seed=0, dataset="digits",
+        dataset_sha256=data.sha256, recipe=provided.spec.recipe,
+    )  # fmt: skip
+    Zoo(tmp_path / "digits").add("fourier", 0, pack(TrainingState(weights=weights), about))
+    task = make_plan(selection)[0]
+    assert task.zoo == fingerprint(weights)
+    glyphs = replace(selection, protocol="glyphs-linf-v1")
+    assert make_plan(glyphs)[0].zoo is None  # that folder has none for glyphs
+    loaded = qbench.load_model("fourier", dataset="digits")
+    assert torch.equal(loaded(data.test.x[:3]), model(data.test.x[:3]))
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from synthetic import CLASS_NAMES, Run, bits, glyph, keep_worst, sha
 
 from qbench.datasets.base import Dataset, Split
 from qbench.errors import StoreError
+from qbench.registry import load_registry
 from qbench.report import build, write_sample_sheet
 from qbench.report.collect import collect
 from qbench.report.datasets import known_dataset
@@ -244,7 +245,7 @@ def test_sample_sheet_of_a_data_set(tmp_path: Path) -> None:
     assert (tmp_path / "sheet.png").read_bytes() == style.png(expected)
 
 
-def test_a_data_set_is_known_if_it_is_here_and_the_same() -> None:
+def test_a_data_set_is_known_if_it_is_here_and_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     from qbench.datasets.base import load_data
 
     run = Run(n=4)
@@ -261,7 +262,11 @@ def test_a_data_set_is_known_if_it_is_here_and_the_same() -> None:
     assert found is not None
     assert found.sha256 == data.sha256
     assert known_dataset(about(name="nobody").results) is None
-    assert known_dataset(about(name="mnist4").results) is None  # it would be downloaded
+    assert known_dataset(about(name="iris", sha256=load_data("iris").sha256).results) is not None
+    iris = load_registry(()).get("dataset", "iris")
+    remote = replace(iris, spec=replace(iris.spec, downloads=True))
+    monkeypatch.setitem(load_registry(())._specs["dataset"], "iris", remote)
+    assert known_dataset(about(name="iris", sha256=load_data("iris").sha256).results) is None
     assert known_dataset(Run().results) is None
 
 
