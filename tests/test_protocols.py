@@ -28,7 +28,7 @@ def test_the_leaderboards_protocol():
 @pytest.mark.parametrize(
     ("name", "norm", "eps", "ranking", "seeds", "images", "features", "classes"),
     [
-        ("glyphs-l2-v1", "l2", (0.5, 1.0, 2.0), 1.0, 5, 200, 256, 4),
+        ("glyphs-l2-v1", "l2", (0.5, 1.0, 2.0), 1.0, 3, 200, 256, 4),
         ("digits-linf-v1", "linf", (0.05, 0.1, 0.2), 0.1, 3, 350, 64, 10),
         ("mnist4-linf-v1", "linf", (0.05, 0.1, 0.2), 0.1, 3, 200, 256, 4),
         ("mnist-linf-v1", "linf", (0.05, 0.1), 0.1, 3, 500, 784, 10),

@@ -169,8 +169,11 @@ def test_mnist4_is_the_same_digits_made_smaller(monkeypatch):
     for digit in range(4):
         small = data.test.x[data.test.y == digit].view(-1, 16, 16)
         large = whole.test.x[whole.test.y == digit].view(-1, 28, 28)
-        rows = [(one.sum((0, 2)) / one.sum()) @ torch.arange(len(one[0])) for one in (small, large)]
-        assert (rows[0] + 1.5) / 18 == pytest.approx((rows[1] + 0.5) / 28, abs=0.01)
+        (row, due) = (
+            float((one.sum((0, 2)) / one.sum()) @ torch.arange(1.0 * one.shape[1]))
+            for one in (small, large)
+        )
+        assert (row + 1.5) / 18 == pytest.approx((due + 0.5) / 28, abs=0.01)
 
 
 def idx(array):
