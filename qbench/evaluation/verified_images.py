@@ -24,7 +24,7 @@ from qbench.evaluation.verified_board import BALL, Board
 from qbench.geometry import distance
 from qbench.records.record import Record, TrainingMetrics
 from qbench.records.results import Adversarial
-from qbench.records.worst import broken_images, ranking_eps
+from qbench.records.worst import broken_images, most_kept, ranking_eps
 from qbench.specs import Recipe
 from qbench.weights.files import Provenance, fingerprint, unpack
 from qbench.weights.zoo import file_name
@@ -124,7 +124,8 @@ class Rescoring:
         kept = self.board.results.adversarial(name, seed)
         image = np.empty(0, np.int64) if kept is None else kept.image.astype(np.int64)
         found = []
-        if lacking := sorted(set(due.tolist()) - set(image.tolist())):
+        enough = len(image) >= most_kept(self._split.x.shape[1])
+        if not enough and (lacking := sorted(set(due.tolist()) - set(image.tolist()))):
             found.append(f"image {lacking[0]} ({len(lacking)} in all) was broken, and not kept")
         if odd := sorted(set(image.tolist()) - set(due.tolist())):
             what = "was kept, and no record says it was broken"

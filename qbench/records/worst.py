@@ -13,6 +13,7 @@ from qbench.records.record import Record
 from qbench.records.results import Adversarial
 
 RANKING_EPS = 0.1  # where a board is ranked, if it was measured there
+_KEPT = 200 * 256  # pixels of the images kept of a trained model: those of all glyphs
 
 
 def ranking_eps(budgets: Iterable[float], preferred: float = RANKING_EPS) -> float | None:
@@ -21,6 +22,11 @@ def ranking_eps(budgets: Iterable[float], preferred: float = RANKING_EPS) -> flo
     if preferred in ordered or not ordered:
         return preferred if ordered else None
     return ordered[(len(ordered) - 1) // 2]
+
+
+def most_kept(features: int) -> int:
+    """How many broken images of so many features are kept of a trained model, at least one."""
+    return max(1, _KEPT // features)
 
 
 def correct_passes(columns: Columns) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -97,7 +103,8 @@ def worst_images(
         model, seed: The trained model.
 
     Returns:
-        Of each broken image the one with the smallest margin; None where nothing was kept.
+        Of each of the first broken images, as many as `most_kept` says, the one with the smallest
+        margin; None where nothing was kept.
     """
     margin: NDArray[Any] | None = None
     found: NDArray[Any] | None = None
@@ -116,5 +123,5 @@ def worst_images(
         margin[lower], found[lower] = ours[lower], images[lower]
     if margin is None or found is None:
         return None
-    image = np.flatnonzero(np.isfinite(margin))
+    image = np.flatnonzero(np.isfinite(margin))[: most_kept(found.shape[1])]
     return Adversarial(image.astype(np.int16), found[image].astype(np.float32))

@@ -11,6 +11,8 @@ from small_runs import run
 from qbench.cli import cli
 from qbench.evaluation.planner import RunSelection
 from qbench.evaluation.verification import verify
+from qbench.records.archive import Archive
+from qbench.records.store import RunStore
 from qbench.weights.zoo import Zoo
 
 BOARD = RunSelection(
@@ -60,3 +62,13 @@ def test_an_archive_has_no_weights_to_keep(taken, tmp_path):
     call = ["leaderboard", "add", str(taken / "results"), "--archive", str(tmp_path / "a")]
     done = CliRunner().invoke(cli, [*call, "--weights", str(tmp_path / "zoo")])
     assert "is no run, and an archive holds no weights" in str(done.exception)
+
+
+def test_of_many_broken_images_the_first_are_enough(taken, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("qbench.records.worst._KEPT", 5 * 64)
+        archive = Archive(tmp_path / "digits-linf-v1")
+        archive.add(RunStore(taken / "run").results())
+        assert len(archive.adversarial("fourier", 0).image) == 5
+        assert verify(tmp_path).problems == []
+    assert any("was broken, and not kept" in problem for problem in verify(tmp_path).problems)

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from scipy.stats import kendalltau
 from simulated import MODELS, full_run
-from synthetic import Run, keep_worst
+from synthetic import Run, bits, keep_worst
 
 from qbench.cli import cli
 from qbench.errors import UsageError
@@ -20,6 +20,7 @@ from qbench.records.identity import Protocol
 from qbench.records.record import Record
 from qbench.records.results import Results
 from qbench.records.store import environment_name
+from qbench.records.worst import worst_images
 from qbench.report.board import Board
 from qbench.report.boards import agreements, kendall, sentence
 from qbench.report.collect import collect
@@ -140,3 +141,15 @@ def test_an_archive_of_two_boards_gives_two_pages(tmp_path: Path) -> None:
     refused = CliRunner().invoke(cli, [*call, "--out", str(out), "--eps", "0.1"])
     assert isinstance(refused.exception, UsageError)
     assert "several boards: give --out, and neither --eps nor --norm" in str(refused.exception)
+
+
+@pytest.mark.parametrize(("features", "kept"), [(256, 90), (784, 65), (64, 90), (100_000, 1)])
+def test_of_large_images_the_first_that_were_broken_are_kept(features: int, kept: int) -> None:
+    run = Run(n=100)
+    run.attacked(MODELS[0], 0, 0.1, bits("1" * 100), bits("1" * 10 + "0" * 90))
+    made = np.arange(100, dtype=np.float32)[:, None].repeat(features, axis=1)
+    by_id = {record.id: record for record in run.records}
+    found = worst_images(by_id, run.results.columns, lambda _: made, MODELS[0].name, 0)
+    assert found is not None
+    assert found.image.tolist() == list(range(10, 10 + kept))
+    assert (found.x_adv == made[10 : 10 + kept]).all()
