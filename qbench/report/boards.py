@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from qbench.records.bootstrap import RESAMPLES, margin95, weights
 from qbench.report.answer import matches
-from qbench.report.board import Board, Row
+from qbench.report.board import Board
 from qbench.report.table import Cell, Table, left, number, right, text
-from qbench.report.text import norm
+from qbench.report.text import mean, norm
 
 _SEED = 20_240_416  # of all resampling: the same results give the same page
 _FEWEST = 3  # models that an order is spoken of
@@ -40,8 +40,9 @@ def agreements(boards: Mapping[str, Board]) -> tuple[Agreement, ...]:
 
     The interval says how far the rank correlation could be off because a model was trained with
     these seeds: the seeds of each model are resampled as for the tests of one board. Boards on the
-    same data hold the same trainings, so the same seeds are drawn for both; those on other data are
-    drawn apart. It is symmetric, and cut off at −1 and 1.
+    same data hold the same trainings: they are compared over the seeds that both have, and the same
+    ones are drawn for both. Those on other data are drawn apart. The interval is symmetric, and cut
+    off at −1 and 1.
 
     Args:
         boards: By name, the one whose order is asked about first.
@@ -54,6 +55,12 @@ def agreements(boards: Mapping[str, Board]) -> tuple[Agreement, ...]:
 def _agreement(name: str, first: Board, other: Board) -> Agreement | None:
     ours, theirs = _ranked(first), _ranked(other)
     shared = sorted(ours.keys() & theirs.keys())
+    if first.about.data.sha256 == other.about.data.sha256:  # the same trainings, as far as both go
+        for model in shared:
+            both = ours[model].keys() & theirs[model].keys()
+            for of in (ours, theirs):
+                of[model] = {seed: of[model][seed] for seed in both}
+        shared = [model for model in shared if ours[model]]
     if len(shared) < _FEWEST:
         return None
     means = [np.array([_mean(of[model]) for model in shared]) for of in (ours, theirs)]
@@ -61,8 +68,8 @@ def _agreement(name: str, first: Board, other: Board) -> Agreement | None:
     if np.isnan(tau):
         return None
     drawn = [
-        np.stack([_resampled(of[model], board) for model in shared], axis=1)
-        for of, board in ((ours, first), (theirs, other))
+        np.stack([_resampled(of[model], f"{data} {model}") for model in shared], axis=1)
+        for of, data in ((ours, first.about.data.sha256), (theirs, other.about.data.sha256))
     ]
     margin = margin95(tau, np.nan_to_num(kendall(*drawn)))
     low, high = max(-1.0, tau - margin), min(1.0, tau + margin)
@@ -82,21 +89,20 @@ def kendall(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float6
     return np.asarray(found, np.float64)
 
 
-def _ranked(board: Board) -> dict[str, Row]:
-    return {row.model.name: row for row in board.rows if row.rank is not None}
+def _ranked(board: Board) -> dict[str, dict[int, float]]:
+    """The worst case of each ranked model, by seed."""
+    return {row.model.name: dict(row.worst.by_seed) for row in board.rows if row.rank is not None}
 
 
-def _mean(row: Row) -> float:
-    return float(np.mean([value for _, value in row.worst.by_seed]))
+def _mean(by_seed: Mapping[int, float]) -> float:
+    return float(np.mean(list(by_seed.values())))
 
 
-def _resampled(row: Row, board: Board) -> NDArray[np.float64]:
-    """A model's mean in every resample of its seeds."""
-    values = np.array([value for _, value in row.worst.by_seed])
-    salt = crc32(f"{board.about.data.sha256} {row.model.name}".encode())
-    drawn: NDArray[np.float64] = (
-        weights(len(values), RESAMPLES, np.random.default_rng([_SEED, salt])) @ values
-    )
+def _resampled(by_seed: Mapping[int, float], about: str) -> NDArray[np.float64]:
+    """A model's mean in every resample of its seeds; the draws depend on what it is about."""
+    generator = np.random.default_rng([_SEED, crc32(about.encode())])
+    values = np.array([by_seed[seed] for seed in sorted(by_seed)])
+    drawn: NDArray[np.float64] = weights(len(values), RESAMPLES, generator) @ values
     return drawn
 
 
@@ -129,7 +135,7 @@ def overview(boards: Mapping[str, Board]) -> Table:
 def _line(name: str, board: Board, agreement: Agreement | None) -> list[Cell]:
     every = next(iter(matches(board)), None)
     best = [
-        None if every is None or not rows else f"{rows[0].model.name} {_mean(rows[0]):.3f}"
+        f"{rows[0].model.name} {mean(rows[0].worst)}" if rows else None
         for rows in ((every.quantum, every.classical) if every else ((), ()))
     ]
     about = board.about.norm

@@ -89,6 +89,9 @@ def test_noisy_trainings_widen_the_interval_unless_they_are_the_same_ones(board:
     assert apart.tau == together.tau == 1
     assert apart.low < 0.3 < apart.high == 1
     assert together.low == 1  # whatever seeds are drawn, the two boards move together
+    rows = [replace(r, worst=SeedValues(by_seed=(*r.worst.by_seed, (3, 0.0)))) for r in again.rows]
+    (more,) = agreements({"first": first, "more": replace(again, rows=tuple(rows))})
+    assert (more.tau, more.low) == (1, 1)  # a seed that the first board lacks says nothing
     said = sentence({"first": first, "other": ordered(board, [0.3] * 5 + [0.31], 0.2, "other")})
     assert str(said).startswith("It cannot be told: ")
 
