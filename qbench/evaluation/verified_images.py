@@ -124,7 +124,7 @@ class Rescoring:
         kept = self.board.results.adversarial(name, seed)
         image = np.empty(0, np.int64) if kept is None else kept.image.astype(np.int64)
         found = []
-        enough = len(image) >= most_kept(self._split.x.shape[1])
+        enough = len(image) >= most_kept(self.board.split.x.shape[1])
         if not enough and (lacking := sorted(set(due.tolist()) - set(image.tolist()))):
             found.append(f"image {lacking[0]} ({len(lacking)} in all) was broken, and not kept")
         if odd := sorted(set(image.tolist()) - set(due.tolist())):
