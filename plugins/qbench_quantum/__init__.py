@@ -113,7 +113,7 @@ def qbench_models() -> Iterable[ModelSpec]:
         structure="split-reupload-circuit",
         engine=_ENGINE,
         fits_data=_FITS,
-        recipe=Recipe(epochs=100, learning_rate=1e-3, regularisation=1e-2),
+        recipe=Recipe(epochs=100, learning_rate=3e-3, regularisation=1e-2),
         variant_of="reup-hw8",
         tuning="step size and λ chosen on 200 of the training images, by certified accuracy",
     )
