@@ -11,7 +11,7 @@ from qbench.interfaces import LipschitzBound, Radii
 from qbench.specs import Perturbations
 
 from .parameters import outward
-from .radii import slack
+from .rounding import MarginRounding
 
 
 def pair_bounds(classes: int, bound: Callable[[int, int], float]) -> Tensor:
@@ -28,7 +28,13 @@ def largest_pair(table: Tensor, detail: str | None = None) -> LipschitzBound:
     return LipschitzBound(lipschitz=float(table.max()), scope="margin", detail=detail)
 
 
-def radii(scores: Tensor, y: Tensor, table: Tensor, perturbations: Perturbations) -> Radii:
+def radii(
+    scores: Tensor,
+    y: Tensor,
+    table: Tensor,
+    perturbations: Perturbations,
+    rounding: MarginRounding,
+) -> Radii:
     """min_c m_c(x) / L_yc, (n,), up to the largest budget; 0 where an image is misclassified.
 
     Args:
@@ -36,8 +42,14 @@ def radii(scores: Tensor, y: Tensor, table: Tensor, perturbations: Perturbations
         y: Labels (n,).
         table: L (classes, classes), in the norm of the perturbations.
         perturbations: Norm and budgets; the box is not used.
+        rounding: What evaluation can take from a margin within a radius.
     """
-    margin = scores.gather(1, y[:, None]) - scores - slack(scores)[:, None]
-    ratio = (margin / table[y]).scatter(1, y[:, None], torch.inf)  # a constant margin: ±∞ or nan
-    radius = ratio.nan_to_num(nan=0.0, posinf=torch.inf).amin(1).clamp(min=0)
-    return Radii((radius * (1 - 1e-12)).clamp(max=perturbations.eps[-1]))
+    radius = torch.full((len(y),), perturbations.eps[-1], dtype=torch.float64)
+    for other in range(scores.shape[1]):
+        image = (y != other).nonzero()[:, 0]
+        label, rival = y[image], torch.full_like(image, other)
+        margin, steep = scores[image, label] - scores[image, other], table[label, other]
+        within = torch.where(margin > 0, margin / steep, 0.0).minimum(radius[image])
+        left = margin - rounding(image, label, rival, within)
+        radius[image] = torch.where(left > 0, left / steep, 0.0).minimum(within)
+    return Radii(radius * (1 - 1e-12))

@@ -1,4 +1,4 @@
-"""Certificates that decide one budget and one pair of classes at a time: the search for radii."""
+"""Certificates that decide one radius and one pair of classes at a time: the search for radii."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .radii import candidate_radii, largest_rung, slack
-from .region import Region
-
-_BETWEEN = 8  # radii tried from one reported budget to the next
+from .radii import largest_radii
+from .rounding import MarginRounding
 
 
 @dataclass(frozen=True)
@@ -31,60 +29,47 @@ class MarginQueries:
     radius: Tensor
     least: Tensor
 
-    def __getitem__(self, index: Tensor) -> MarginQueries:
-        """The questions at `index`."""
-        return MarginQueries(
-            self.image[index],
-            self.label[index],
-            self.other[index],
-            self.radius[index],
-            self.least[index],
-        )
 
-    def shared(self, region: Region, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """`region.interval(rows)`, computed once for neighbouring questions about one image."""
-        _, index, count = torch.unique_consecutive(
-            self.image, return_inverse=True, return_counts=True
-        )
-        below, above = region[count.cumsum(0) - count].interval(rows)
-        return below[index], above[index]
-
-    def closest(self, chosen: Tensor) -> Tensor:
-        """The first of each image's chosen questions (m,), as indices."""
-        index = chosen.nonzero()[:, 0]
-        image = self.image[index]
-        first = torch.ones_like(image, dtype=torch.bool)
-        first[1:] = image[1:] != image[:-1]
-        return index[first]
-
-
-def largest_candidates(
-    scores: Tensor, y: Tensor, eps: tuple[float, ...], proves: Callable[[MarginQueries], Tensor]
+def margin_radii(
+    scores: Tensor,
+    y: Tensor,
+    eps: tuple[float, ...],
+    rounding: MarginRounding,
+    proves: Callable[[MarginQueries], Tensor],
 ) -> Tensor:
-    """The largest rung proved for each image, (n,), by bisection; 0 where there is none.
+    """The largest radius within which all margins of an image are proved, (n,); see `radii`.
+
+    The radius of the closest class is sought first, for all images at once. Every other class is
+    then asked about at the radius that is left, where mostly nothing more is to be done.
 
     Args:
         scores: Of the clean images in float64, (n, classes).
         y: Labels (n,).
-        eps: The budgets that are reported, which are among the candidates.
-        proves: From questions to whether each is answered by a proof, (m,). An image's questions
-            follow each other, the closest class first; once one stays open, later ones may, too.
+        eps: The budgets, ascending.
+        rounding: What evaluation can take from a margin within a radius.
+        proves: From questions, one of each image at most, to whether each is answered by a proof.
     """
-    least = slack(scores)
     others = torch.arange(scores.shape[1] - 1).expand(len(y), -1)
     others = others + (others >= y[:, None])
-    margin, order = (scores.gather(1, y[:, None]) - scores.gather(1, others)).sort(1)
-    others = others.gather(1, order)
+    margins, order = (scores.gather(1, y[:, None]) - scores.gather(1, others)).sort(1)
+    others, images = others.gather(1, order), torch.arange(len(y))
+    nothing = torch.zeros(len(y), dtype=torch.float64)
+    radius = torch.full_like(nothing, torch.inf)
+    for other, margin in zip(others.mT, margins.mT, strict=True):  # those that are right as it is
+        radius[~(margin > rounding(images, y, other, nothing))] = 0
+    for rank, other in enumerate(others.mT):
 
-    def all_proved(images: Tensor, radius: Tensor) -> Tensor:
-        each = images.repeat_interleave(others.shape[1])
-        questions = MarginQueries(
-            image=each,
-            label=y[each],
-            other=others[images].flatten(),
-            radius=radius.repeat_interleave(others.shape[1]),
-            least=least[each],
-        )
-        return proves(questions).view(len(images), -1).all(1)
+        def proved(items: Tensor, sizes: Tensor, other: Tensor = other) -> Tensor:
+            asked = items, y[items], other[items], sizes
+            return proves(MarginQueries(*asked, least=rounding(*asked)))
 
-    return largest_rung(all_proved, candidate_radii(eps, _BETWEEN), margin.amin(1) > least)
+        if rank:
+            left = (radius > 0).nonzero()[:, 0]
+            left = left[~proved(left, radius[left])]
+        else:
+            left = images
+        search = torch.zeros_like(radius)
+        search[left] = radius[left]
+        found = largest_radii(proved, nothing, search, eps)
+        radius[left] = found[left]
+    return radius

@@ -42,6 +42,10 @@ class Region:
         """The regions at `index`."""
         return Region(self.low[index], self.high[index], self.radius[index])
 
+    def largest_values(self, x: Tensor) -> Tensor:
+        """The largest |x + δ| of each pixel of the images x (n, features) that it is around."""
+        return torch.maximum((x + self.low).abs(), (x + self.high).abs())
+
     def largest(self, c: Tensor, steps: int = _STEPS) -> tuple[Tensor, Tensor]:
         """An upper bound on c·δ over the region, (n,), and a δ that (almost) attains it.
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.errors import Unsupported, VerificationError
-from qbench.evaluation.scoring import predict
+from qbench.evaluation.scoring import predict, predicted
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext, uncovered
 from qbench.interfaces import Radii, RadiusCertifier
 from qbench.records.identity import RadiiId
@@ -95,7 +95,7 @@ def certify_images(
         VerificationError: Radii that are not numbers of at least 0, one for each image; or an
             image that the model misclassifies has a radius.
     """
-    prediction = predict(model, x).argmax(1)
+    prediction = predicted(predict(model, x), y)
     radii = certifier(model, x.clone(), y.clone(), perturbations, generator)
     name, radius = type(certifier).__name__, radii.radius
     if radius.shape != y.shape or radius.dtype != torch.float64:

@@ -21,7 +21,7 @@ from qbench.records.statistics import wilson_interval
 class Scored:
     """Outcomes of n images, one array (n,) a column.
 
-    Margins are the label's score minus the best other one: negative when misclassified. For a
+    Margins are the label's score minus the best other one: not positive when misclassified. For a
     stochastic model, predictions and margins are (repeats, n), one row for each fresh pass, and
     accuracies are means over the repeats.
     """
@@ -81,6 +81,10 @@ def score(model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor, repeats: int = 
 def outcomes(clean: Tensor, adversarial: Tensor, x: Tensor, x_adv: Tensor, y: Tensor) -> Scored:
     """What scores say, image by image.
 
+    Where another class ties with the label, the image is not classified correctly (`predicted`).
+    Only of several passes, which a stochastic model draws, each tie is broken as `argmax` breaks
+    it: counts tie by chance.
+
     Args:
         clean, adversarial: Scores (repeats, n, classes) of x and of x_adv.
         x, x_adv, y: Images (n, features) and labels (n,).
@@ -88,13 +92,29 @@ def outcomes(clean: Tensor, adversarial: Tensor, x: Tensor, x_adv: Tensor, y: Te
     clean, adversarial = clean.double(), adversarial.double()
     return Scored(
         label=y.numpy().astype(np.int16),
-        clean_prediction=_rows([scores.argmax(1) for scores in clean], np.int16),
-        adversarial_prediction=_rows([scores.argmax(1) for scores in adversarial], np.int16),
+        clean_prediction=_predictions(clean, y),
+        adversarial_prediction=_predictions(adversarial, y),
         clean_margin=_rows([_half(margins(scores, y)) for scores in clean], np.float16),
         adversarial_margin=_rows([_half(margins(scores, y)) for scores in adversarial], np.float16),
         linf=distance(x_adv, x, "linf").float().numpy(),
         l2=distance(x_adv, x, "l2").float().numpy(),
     )
+
+
+def predicted(scores: Tensor, y: Tensor) -> Tensor:
+    """The class of the largest score, (n,), and another one where the label y (n,) only ties.
+
+    A model whose scores are all equal has decided nothing, and would be right, and robust, about
+    every image whose label comes first.
+    """
+    other = scores.scatter(1, y[:, None], -torch.inf).argmax(1)
+    return torch.where(margins(scores, y) > 0, y, other)
+
+
+def _predictions(passes: Tensor, y: Tensor) -> NDArray[Any]:
+    if len(passes) > 1:
+        return _rows([scores.argmax(1) for scores in passes], np.int16)
+    return _rows([predicted(passes[0], y)], np.int16)
 
 
 def _half(margins: Tensor) -> Tensor:

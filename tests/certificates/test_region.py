@@ -9,11 +9,16 @@ from hypothesis import strategies as st
 
 from qbench.specs import Perturbations
 from qbench_certificates.margins import pair_bounds, radii
-from qbench_certificates.pairwise import MarginQueries, largest_candidates
-from qbench_certificates.radii import candidate_radii
+from qbench_certificates.pairwise import MarginQueries, margin_radii
+from qbench_certificates.radii import PRECISION
 from qbench_certificates.region import Region
 
 BUDGETS = (0.1, 0.4)
+
+
+def NOTHING(image, label, other, radius):  # noqa: N802
+    """Evaluation without rounding."""
+    return torch.zeros_like(radius)
 
 
 def _region(norm, box, seed, n=5, features=6, radius=0.4):
@@ -76,14 +81,7 @@ def test_the_box_halves_what_a_pixel_at_zero_can_do() -> None:
         assert float(region.interval(c)[1]) == pytest.approx(expected)
 
 
-def test_rungs_hold_the_budgets_exactly() -> None:
-    ladder = candidate_radii((0.1, 0.3), 8)
-    assert ladder[0] == 0
-    assert bool((ladder.diff() > 0).all())
-    assert {0.1, 0.3} <= set(ladder.tolist())
-
-
-def test_the_search_finds_the_largest_rung_of_every_image() -> None:
+def test_every_margin_of_an_image_is_asked_about_until_the_least_radius_is_found() -> None:
     scores = torch.tensor([[3.0, 0, 1], [0, 2, 0], [5, 4, 0], [0, 1, 0]], dtype=torch.float64)
     y = torch.tensor([0, 1, 2, 1])  # the third is misclassified
     limits = torch.tensor([[9, 0.2, 0.15], [0.31, 9, 9], [9, 9, 9], [0.001, 9, 9.0]]).double()
@@ -93,20 +91,35 @@ def test_the_search_finds_the_largest_rung_of_every_image() -> None:
         asked.append(questions)
         return questions.radius <= limits[questions.image, questions.other]
 
-    found = largest_candidates(scores, y, (0.1, 0.4), proves)
-    ladder = candidate_radii((0.1, 0.4), 8)
-    expected = [float(ladder[ladder <= limit].max()) for limit in (0.15, 0.31, 0.0, 0.001)]
-    assert found.tolist() == expected
+    found = margin_radii(scores, y, (0.1, 0.4), NOTHING, proves)
+    for radius, limit in zip(found.tolist(), (0.15, 0.31, 0.0, 0.0), strict=True):
+        assert radius <= limit <= radius * (1 + PRECISION)
     assert all(bool((q.label == y[q.image]).all() & (q.other != q.label).all()) for q in asked)
     assert not any(bool((q.image == 2).any()) for q in asked)
+    assert all(len(q.image.unique()) == len(q.image) for q in asked)
+    # A margin that rounding can take is no margin, and what it takes may grow with the radius.
+
+    def paid(image, label, other, radius):
+        return 2.5 * (radius > 0.12)
+
+    assert margin_radii(scores, y, (0.1, 0.4), paid, lambda q: q.least < 1)[0] == pytest.approx(
+        0.12, rel=PRECISION
+    )
+    everything = margin_radii(scores, y, (0.1, 0.4), lambda *_: torch.tensor(2.0), proves)
+    assert everything.tolist() == [0, 0, 0, 0]
 
 
 def test_radii_of_lipschitz_bounds() -> None:
     scores = torch.tensor([[3.0, 1, 2], [0, 1, 0], [1, 1, 0]], dtype=torch.float64)
     table = pair_bounds(3, lambda y, c: {(1, 0): 4.0, (2, 0): 1.0, (2, 1): 0.0}[y, c])
     y = torch.tensor([0, 1, 0])
-    found = radii(scores, y, table, Perturbations(norm="l2", eps=(0.1, 2.0))).radius
+    about = Perturbations(norm="l2", eps=(0.1, 2.0))
+    found = radii(scores, y, table, about, NOTHING).radius
     assert found[0] == pytest.approx(0.5, abs=1e-4)
     assert found[0] < 0.5
     assert found[1] == pytest.approx(0.25, abs=1e-4)  # the other margin is constant
     assert found[2] == 0  # a tie is not proved
+    # Rounding takes more the larger the radius; it is counted at one that is not too small.
+    paid = radii(scores, y, table, about, lambda image, label, other, radius: radius).radius
+    assert paid[0] == pytest.approx(0.375, abs=1e-9)
+    assert paid[0] * 4 + paid[0] <= 2

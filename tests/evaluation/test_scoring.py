@@ -4,7 +4,10 @@ import torch
 from torch import nn
 
 from qbench.errors import VerificationError
-from qbench.evaluation.scoring import margins, predict, score
+from qbench.evaluation.radii import certify_images
+from qbench.evaluation.scoring import margins, predict, predicted, score
+from qbench.interfaces import Radii
+from qbench.specs import Perturbations
 
 
 class Table(nn.Module):
@@ -37,6 +40,34 @@ def test_outcomes_per_image():
 def test_margins_with_more_classes():
     scores = torch.tensor([[1.0, 3.0, 2.0], [1.0, 3.0, 2.0]])
     assert margins(scores, torch.tensor([1, 2])).tolist() == [1.0, -1.0]
+
+
+TIED = torch.tensor([[0.5, 0.5], [0.5, 0.5], [0.0, 0.0]])
+TIED_Y = torch.tensor([0, 1, 0])
+
+
+def test_a_tie_is_neither_right_nor_robust():
+    assert predicted(TIED, TIED_Y).tolist() == [1, 0, 1]
+    assert predicted(CLEAN, Y).tolist() == CLEAN.argmax(1).tolist()
+    scored = score(Table(), TIED, TIED, TIED_Y)
+    assert (scored.clean_accuracy, scored.robust_accuracy) == (0, 0)
+    # Right when clean, and tied by the attack, where argmax would say that it stands.
+    scored = score(Table(), CLEAN[:1], TIED[:1], Y[:1])
+    assert (scored.clean_accuracy, scored.robust_accuracy) == (1, 0)
+
+
+def test_ties_of_counts_are_broken_as_they_were():
+    scored = score(Table(), TIED, TIED, TIED_Y, repeats=2)
+    assert scored.clean_prediction.tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_a_tied_image_cannot_be_certified():
+    def certifier(model, x, y, perturbations, generator):
+        return Radii(torch.ones(len(y), dtype=torch.float64))
+
+    about = Perturbations(norm="linf", eps=(0.1,))
+    with pytest.raises(VerificationError, match="image 0 is misclassified and yet certified"):
+        certify_images(certifier, Table(), TIED, TIED_Y, about, torch.Generator())
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="amplitude-exact",
+        revision=2,
         description="distance to the nearest tie of two classes, within the box if there is one",
         factory="qbench_certificates.amplitude.exact:AmplitudeExact",
         structures=_STRUCTURES,
@@ -32,6 +33,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="amplitude-ball",
+        revision=2,
         description="exact distance from the middle of the pixels' intervals, against their corner",
         factory="qbench_certificates.amplitude.ball:AmplitudeBall",
         structures=_STRUCTURES,
@@ -40,8 +42,8 @@ SPECS = (
     ),
     CertifierSpec(
         name="amplitude-shor",
-        revision=2,
-        description="semidefinite relaxation of the box of a budget, one multiplier a pixel",
+        revision=3,
+        description="semidefinite relaxation of the box of a radius, one multiplier a pixel",
         factory="qbench_certificates.amplitude.shor:AmplitudeShor",
         structures=_STRUCTURES,
         source="Shor 1987; in low rank after Burer & Monteiro 2003 and Wang et al. 2017",

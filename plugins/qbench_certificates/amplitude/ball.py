@@ -9,10 +9,11 @@ from qbench.errors import Unsupported
 from qbench.evaluation.crafting import TOLERANCE
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
-from qbench_certificates.radii import largest_radius
+from qbench_certificates.radii import largest_radii
 
 from .cone import squared_distance
 from .pairwise_margins import PairwiseMargin, pairwise_margins
+from .rounding import usable_radius
 
 Box = tuple[float, float] | None
 
@@ -32,7 +33,7 @@ class AmplitudeBall:
         perturbations: Perturbations,
         generator: torch.Generator,
     ) -> Radii:
-        """The radius of each image, up to the largest budget; see `interfaces.RadiusCertifier`.
+        """The radius of each image (`radii.largest_radii`); see `interfaces.RadiusCertifier`.
 
         Raises:
             Unsupported: The norm is not ℓ∞, or the model is no amplitude encoding circuit.
@@ -43,7 +44,8 @@ class AmplitudeBall:
             raise Unsupported("amplitude-ball certifies in linf; use amplitude-exact in l2")
         x = x.detach().double().cpu()
         correct, rivals = pairwise_margins(model, x, y.cpu())
-        return Radii(ball_radii(x, correct, rivals, perturbations.box, perturbations.eps[-1]))
+        limit = torch.where(correct, usable_radius(model, x, "linf"), 0.0)
+        return Radii(ball_radii(x, limit, rivals, perturbations))
 
 
 def intervals(x: Tensor, eps: Tensor, box: Box) -> tuple[Tensor, Tensor]:
@@ -65,16 +67,16 @@ def enclosed(x: Tensor, eps: Tensor, box: Box, pair: PairwiseMargin) -> Tensor:
 
 
 def ball_radii(
-    x: Tensor, correct: Tensor, rivals: list[PairwiseMargin], box: Box, limit: float
+    x: Tensor, limit: Tensor, rivals: list[PairwiseMargin], perturbations: Perturbations
 ) -> Tensor:
-    """The ℓ∞ radii (n,) up to `limit` of images x (n, features); 0 where not correct."""
-    radius = torch.where(correct, limit, 0.0).double()
-    for pair in rivals:
-        rows = pair.rows[~enclosed(x[pair.rows], radius[pair.rows], box, pair)]
-        mine = x[rows]
+    """The ℓ∞ radii (n,), below `limit` (n,), that balls prove of images x (n, features)."""
 
-        def proves(eps: Tensor, mine: Tensor = mine, pair: PairwiseMargin = pair) -> Tensor:
-            return enclosed(mine, eps, box, pair)
+    def proves(images: Tensor, radius: Tensor) -> Tensor:
+        eps, proved = torch.zeros_like(limit), torch.zeros_like(limit, dtype=torch.bool)
+        eps[images], proved[images] = radius, True
+        for pair in rivals:
+            rows = pair.rows[proved[pair.rows]]
+            proved[rows] = enclosed(x[rows], eps[rows], perturbations.box, pair)
+        return proved[images]
 
-        radius[rows] = largest_radius(proves, radius[rows], steps=20)
-    return radius
+    return largest_radii(proves, torch.zeros_like(limit), limit, perturbations.eps)

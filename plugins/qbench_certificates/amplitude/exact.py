@@ -12,6 +12,7 @@ from qbench.specs import Perturbations
 from .boxed import squared_distance_in_box
 from .cone import squared_distance
 from .pairwise_margins import PairwiseMargin, pairwise_margins
+from .rounding import usable_radius
 
 _ROUNDING = 1e-9  # relative; of the distances in float64
 
@@ -43,7 +44,8 @@ class AmplitudeExact:
             raise Unsupported("amplitude-exact certifies in l2; use amplitude-shor in linf")
         x = x.detach().double().cpu()
         correct, rivals = pairwise_margins(model, x, y.cpu())
-        return Radii(exact_radii(x, correct, rivals, perturbations.box))
+        radius = exact_radii(x, correct, rivals, perturbations.box)
+        return Radii(radius.minimum(usable_radius(model, x, perturbations.norm)))
 
 
 def exact_radii(

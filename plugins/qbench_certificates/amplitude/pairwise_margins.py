@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from qbench.errors import DataError, Unsupported
 from qbench_certificates.parameters import check_function, float64
-from qbench_certificates.radii import slack
+
+from .rounding import margin_rounding
 
 _STRUCTURE = "amplitude-circuit"
 
@@ -86,7 +87,7 @@ def pairwise_margins(
     forms = quadratic_forms(model)
     clean = scores(forms, x)
     if margin is None:
-        margin = float(slack(clean).amax()) if len(clean) else 0.0
+        margin = margin_rounding(model)
     own = clean.gather(1, y[:, None])
     others = clean.scatter(1, y[:, None], -torch.inf).amax(1, keepdim=True)
     correct = (own - others)[:, 0] > margin

@@ -5,29 +5,22 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from qbench.errors import Unsupported, UsageError
+from qbench.errors import Unsupported
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
+from qbench_certificates.radii import largest_radii
 
 from .ball import Box, ball_radii, enclosed, intervals
 from .pairwise_margins import PairwiseMargin, pairwise_margins
 from .relaxation import is_positive, small_point
+from .rounding import usable_radius
 
 
 class AmplitudeShor:
-    """A lower bound of zᵀ form z over the box of a budget, where the ball around it is too coarse.
+    """A lower bound of zᵀ form z over the box of a radius, where the ball around it is too coarse.
 
-    Each budget is decided, then `bisections` radii more between the largest proved and the
-    smallest not proved. What the ball proves, or a descent breaks, needs no relaxation.
-
-    Args:
-        bisections: Halvings of each image's interval between two budgets.
+    What the ball proves, or a descent breaks, needs no relaxation.
     """
-
-    def __init__(self, *, bisections: int = 2) -> None:
-        if bisections < 0:
-            raise UsageError(f"bisections is {bisections}: give 0 or more")
-        self.bisections = bisections
 
     def __call__(
         self,
@@ -37,7 +30,7 @@ class AmplitudeShor:
         perturbations: Perturbations,
         generator: torch.Generator,
     ) -> Radii:
-        """The radius of each image, up to the largest budget; see `interfaces.RadiusCertifier`.
+        """The radius of each image (`radii.largest_radii`); see `interfaces.RadiusCertifier`.
 
         Raises:
             Unsupported: The norm is not ℓ∞, or the model is no amplitude encoding circuit.
@@ -48,23 +41,23 @@ class AmplitudeShor:
             raise Unsupported("amplitude-shor certifies in linf; use amplitude-exact in l2")
         x = x.detach().double().cpu()
         correct, rivals = pairwise_margins(model, x, y.cpu())
-        box = perturbations.box
-        low = ball_radii(x, correct, rivals, box, perturbations.eps[-1])
-        high = torch.where(correct, torch.inf, 0.0).double()
-        open_images = []
-        for budget in perturbations.eps:
-            eps = torch.full_like(low, budget)
-            asked = (low < eps) & (eps < high)
-            proved, broken = _decide(x, eps, asked, rivals, box)
-            low, high = torch.where(proved, eps, low), torch.where(asked & ~proved, eps, high)
-            open_images.append(f"{int((asked & ~proved & ~broken).sum())} at {budget:g}")
-        for _ in range(self.bisections):
-            asked = torch.isfinite(high) & (low < high)
-            eps = torch.where(asked, (low + high) / 2, 0.0)
-            proved, _ = _decide(x, eps, asked, rivals, box)
-            low, high = torch.where(proved, eps, low), torch.where(asked & ~proved, eps, high)
-        detail = "neither proved nor broken by a descent: " + ", ".join(open_images)
-        return Radii(low, detail=detail)
+        limit = torch.where(correct, usable_radius(model, x, "linf"), 0.0)
+        ball = ball_radii(x, limit, rivals, perturbations)
+        broken = limit.clone()  # the smallest radius that a descent has broken
+
+        def proves(images: Tensor, radius: Tensor) -> Tensor:
+            eps, asked = torch.zeros_like(limit), torch.zeros_like(correct)
+            eps[images], asked[images] = radius, True
+            proved, refuted = _decide(x, eps, asked, rivals, perturbations.box)
+            broken[refuted] = broken[refuted].minimum(eps[refuted])
+            return proved[images]
+
+        radius = largest_radii(proves, ball, limit, perturbations.eps)
+        left = ", ".join(
+            f"{int(((radius < eps) & (eps < broken)).sum())} at {eps:g}"
+            for eps in perturbations.eps
+        )
+        return Radii(radius, detail=f"neither proved nor broken by a descent: {left}")
 
 
 def _decide(

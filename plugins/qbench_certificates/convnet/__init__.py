@@ -22,6 +22,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="convnet-local",
+        revision=2,
         description="margin over a bound on its slope within the radius",
         factory="qbench_certificates.convnet.spectral_pair:LocalSlope",
         structures=("convnet",),
@@ -30,7 +31,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="convnet-linear",
-        revision=3,
+        revision=4,
         description="a plane under every pooled value, slopes over its pixels optimised",
         factory="qbench_certificates.convnet.linear:Linear",
         structures=("convnet",),

@@ -35,11 +35,12 @@ from torch import Tensor, nn
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
-from ..pairwise import MarginQueries, largest_candidates
+from ..pairwise import MarginQueries, margin_radii
 from ..region import Region
 from .branching import leaves
 from .network import WindowNetwork
 from .problem import problems
+from .rounding import margin_rounding
 
 
 class Linear:
@@ -76,15 +77,11 @@ class Linear:
         def proves(asked: MarginQueries) -> Tensor:
             region = Region.of(x[asked.image], perturbations, asked.radius)
             proved = torch.zeros(len(asked.radius), dtype=torch.bool)
-            failed: set[int] = set()
-            images, least = asked.image.tolist(), asked.least.tolist()
+            least = asked.least.tolist()
             for index, (problem, alive) in enumerate(problems(network, x, asked, region)):
-                if images[index] in failed:  # its later questions do not matter
-                    continue
                 tree = leaves(problem, alive, least[index], self.steps, self.nodes)
                 proved[index] = all(leaf.bound > least[index] for leaf in tree)
-                if not proved[index]:
-                    failed.add(images[index])
             return proved
 
-        return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
+        rounding = margin_rounding(model, network, x, perturbations)
+        return Radii(margin_radii(network.scores(x), y, perturbations.eps, rounding, proves))

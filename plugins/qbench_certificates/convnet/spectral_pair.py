@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from qbench.interfaces import LipschitzBound, Radii
 from qbench.specs import Perturbations
 
-from ..pairwise import MarginQueries, largest_candidates
+from ..pairwise import MarginQueries, margin_radii
 from ..parameters import outward
 from ..region import Region
 from .kernel import spans, steepest, winners
 from .network import WindowNetwork
+from .rounding import margin_rounding
 
 _ROUNDING = 1e-9
 
@@ -89,7 +90,8 @@ class LocalSlope:
             margin = scores[asked.image, asked.label] - scores[asked.image, asked.other]
             return margin - asked.least > asked.radius * slopes * (1 + _ROUNDING)
 
-        return Radii(largest_candidates(scores, y, perturbations.eps, proves))
+        rounding = margin_rounding(model, network, x, perturbations)
+        return Radii(margin_radii(scores, y, perturbations.eps, rounding, proves))
 
 
 def gram(network: WindowNetwork) -> Tensor:

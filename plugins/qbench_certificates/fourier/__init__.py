@@ -35,7 +35,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="fourier-lipschitz",
-        revision=2,
+        revision=3,
         description="margin over its Lipschitz bound, for each two classes",
         factory="qbench_certificates.fourier.lipschitz:LipschitzRadius",
         structures=("sine-network",),
@@ -44,6 +44,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="fourier-linear",
+        revision=2,
         description="a line under every cosine, slopes optimised",
         factory="qbench_certificates.fourier.linear:Linear",
         structures=("sine-network",),
@@ -52,7 +53,7 @@ SPECS = (
     ),
     CertifierSpec(
         name="fourier-quadratic",
-        revision=2,
+        revision=3,
         description="a parabola under every cosine, bounded by semidefinite duality",
         factory="qbench_certificates.fourier.quadratic:Quadratic",
         structures=("sine-network",),

@@ -24,9 +24,10 @@ from torch import Tensor, nn
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
-from ..pairwise import MarginQueries, largest_candidates
+from ..pairwise import MarginQueries, margin_radii
 from ..region import Region
 from .network import SineNetwork, Waves
+from .rounding import margin_rounding
 
 _AIM = 0.05  # the bound that Polyak's steps aim at, above what must be exceeded
 _TINY = 1e-12
@@ -64,12 +65,13 @@ class Linear:
         def proves(asked: MarginQueries) -> Tensor:
             points = x[asked.image]
             region = Region.of(points, perturbations, asked.radius)
-            span = asked.shared(region, network.w)
+            span = region.interval(network.w)
             waves = network.waves(asked.label, asked.other)
             best = bound(network.w, waves, points, region, span, asked.least, self.steps)
             return best > asked.least
 
-        return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
+        rounding = margin_rounding(model, network, x, perturbations)
+        return Radii(margin_radii(network.scores(x), y, perturbations.eps, rounding, proves))
 
 
 def bound(

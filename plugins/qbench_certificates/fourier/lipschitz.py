@@ -17,6 +17,7 @@ from qbench.specs import Perturbations
 from ..margins import largest_pair, pair_bounds, radii
 from .lipsdp import scaled_product, solve, units
 from .network import SineNetwork
+from .rounding import margin_rounding
 
 _ITERATIONS = 200
 
@@ -55,7 +56,9 @@ class LipschitzRadius:
         if perturbations.norm == "linf":
             features = network.w.shape[1]
             bounds = torch.minimum(bounds * features**0.5, pixelwise(network))
-        return radii(network.scores(x.double()), y, bounds, perturbations)
+        x = x.double()
+        rounding = margin_rounding(model, network, x, perturbations)
+        return radii(network.scores(x), y, bounds, perturbations, rounding)
 
 
 def table(network: SineNetwork) -> Tensor:

@@ -18,10 +18,11 @@ from torch import Tensor, nn
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
-from ..pairwise import MarginQueries, largest_candidates
+from ..pairwise import MarginQueries, margin_radii
 from ..region import Region
 from . import linear
 from .network import SineNetwork, Waves
+from .rounding import margin_rounding
 from .shor import over_ball, over_box
 
 _GRID = 33  # points of an interval at which a parabola's curvature is read off
@@ -61,27 +62,24 @@ class Quadratic:
         def proves(asked: MarginQueries) -> Tensor:
             points = x[asked.image]
             region = Region.of(points, perturbations, asked.radius)
-            span = asked.shared(region, network.w)
+            span = region.interval(network.w)
             waves = network.waves(asked.label, asked.other)
             least = asked.least
             best = linear.bound(network.w, waves, points, region, span, least, self.linear_steps)
-            open_questions = best <= least
-            while len(left := asked.closest(open_questions)):
-                best[left] = bound(
-                    network.w,
-                    waves[left],
-                    points[left],
-                    region[left],
-                    (span[0][left], span[1][left]),
-                    least[left],
-                    self.rounds,
-                )
-                proved = best[left] > least[left]
-                open_questions[left] = False
-                open_questions &= ~torch.isin(asked.image, asked.image[left[~proved]])
+            left = (best <= least).nonzero()[:, 0]
+            best[left] = bound(
+                network.w,
+                waves[left],
+                points[left],
+                region[left],
+                (span[0][left], span[1][left]),
+                least[left],
+                self.rounds,
+            )
             return best > least
 
-        return Radii(largest_candidates(network.scores(x), y, perturbations.eps, proves))
+        rounding = margin_rounding(model, network, x, perturbations)
+        return Radii(margin_radii(network.scores(x), y, perturbations.eps, rounding, proves))
 
 
 def bound(

@@ -27,7 +27,7 @@ SPECS = (
         structures=("reupload-circuit", "split-reupload-circuit"),
         source="this package; compare Weber et al. 2021, npj Quantum Information 7, 76",
         norms=("linf", "l2"),
-        revision=2,
+        revision=3,
     ),
     CertifierSpec(
         name="circuit-taylor-1",
@@ -36,7 +36,7 @@ SPECS = (
         structures=("reupload-circuit", "split-reupload-circuit"),
         source="this package",
         norms=("linf", "l2"),
-        revision=2,
+        revision=3,
     ),
     CertifierSpec(
         name="circuit-taylor-2",
@@ -45,7 +45,7 @@ SPECS = (
         structures=("reupload-circuit", "split-reupload-circuit"),
         source="this package",
         norms=("linf", "l2"),
-        revision=2,
+        revision=3,
     ),
     CertifierSpec(
         name="circuit-operator",

@@ -10,39 +10,48 @@ from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 from qbench_engines.statevector import StatevectorEngine
 
-from ..radii import slack
 from .gates import ReUploadGates, read_gates
 from .region import Region, proved_radii, region, total_turn
+from .rounding import region_rounding
 
 
 def angle_to_break(plus: Tensor, minus: Tensor, margin: Tensor) -> Tensor:
     """Bures angle within which every state keeps ⟨Z_y − Z_c⟩ above `margin`; 0 where none does.
 
-    Z_y − Z_c has the eigenvalues 2, 0 and −2. Of the states with ⟨Z_y − Z_c⟩ = 0, the nearest to
-    one of weights p₊, p₀, p₋ has equal weights on ±2: their largest overlap squared is
-    p₀ + (√p₊ + √p₋)²/2 = 1 − (√p₊ − √p₋)²/2. So the angle to the first broken state is
-    arcsin((√p₊ − √p₋)/√2), exactly; a state of the given small margin is within arcsin(√margin/2)
-    of a broken one.
+    M = Z_y − Z_c has the eigenvalues 2, 0 and −2. For any w > 2, M + w is positive, so that for
+    states φ and ψ, |⟨φ|ψ⟩|² ≤ ⟨φ|M + w|φ⟩ ⟨ψ|(M + w)⁻¹|ψ⟩: where φ has a margin of at most τ, the
+    overlap squared with a ψ of weights p₊, p₀, p₋ is at most
+
+        (τ + w) (p₊/(w + 2) + p₀/w + p₋/(w − 2)).
+
+    With ρ = √(p₋/p₊) and w = 2(1 + ρ)/(1 − ρ) that is 1 − (√p₊ − √p₋)²/2 for τ = 0, which the
+    nearest broken state reaches; and the same w is the best for small τ, but for its square.
 
     Args:
         plus, minus: Weights p₊ and p₋ of the state on the eigenspaces of 2 and −2.
-        margin: At least 0.
+        margin: τ, at least 0.
     """
-    free = (plus.clamp(min=0).sqrt() - minus.clamp(min=0).sqrt()).clamp(min=0) / 2**0.5
-    paid = (margin.sqrt() / 2).clamp(max=1)
-    return (free.clamp(max=1).asin() - paid.asin()).clamp(min=0)
+    plus, minus = plus.clamp(min=0), minus.clamp(min=0)
+    safe = plus > minus
+    ratio = torch.where(safe, (minus / plus.clamp(min=1e-300)).sqrt(), 0.0)
+    zero = (1 - plus - minus).clamp(min=0)
+    paid = (1 - ratio) * (plus / 4 + zero / (2 * (1 + ratio)) + (plus * minus).sqrt() / 4)
+    sine = (plus.sqrt() - minus.sqrt()).square() / 2 - margin * paid
+    return torch.where(safe, sine.clamp(0, 1).sqrt().asin(), 0.0)
 
 
-def turns_too_little(gates: ReUploadGates, inside: Region, weights: Tensor, y: Tensor) -> Tensor:
+def turns_too_little(
+    gates: ReUploadGates, inside: Region, weights: Tensor, y: Tensor, needed: Tensor
+) -> Tensor:
     """Whether no state within reach of each centre's is misclassified, (n,).
 
     Args:
         gates, inside: The circuit and the region.
         weights: Probabilities of the measured outcomes at the centres, (n, 2^m).
         y: Labels (n,).
+        needed: What a margin must exceed, (n,).
     """
     signs = torch.as_tensor(z_signs(len(gates.circuit.measured))).mT  # of Z, (m, 2^m)
-    needed = slack(weights @ signs.mT)
     turn, safe = total_turn(gates, inside) / 2, torch.full_like(needed, torch.inf)
     for other in range(len(signs)):
         difference = signs[y] - signs[other]
@@ -71,18 +80,19 @@ class CircuitFidelity:
         perturbations: Perturbations,
         generator: torch.Generator,
     ) -> Radii:
-        """The largest candidate radius proved for each image.
+        """The largest radius proved for each image (`radii.largest_radii`).
 
         Raises:
             Unsupported: The model is not a re-uploading circuit.
             WeightsError: A parameter has a value that is not finite.
         """
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
+        rounding = region_rounding(model, gates)
         gates = gates.seen_by(gates.circuit.measured)
 
         def proves(images: Tensor, eps: Tensor) -> Tensor:
             inside = region(x[images], eps, perturbations)
             weights = StatevectorEngine().probabilities(gates.circuit, gates.angles(inside.centre))
-            return turns_too_little(gates, inside, weights, y[images])
+            return turns_too_little(gates, inside, weights, y[images], rounding(inside))
 
         return Radii(proved_radii(proves, len(x), perturbations.eps))

@@ -16,15 +16,15 @@ from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 from qbench_engines.statevector import jacobians
 
-from ..radii import candidate_radii, largest_rung, slack
+from ..radii import largest_radii
 from .gates import ReUploadGates, read_gates
 from .operator_kernel import centre_weights, prove
 from .region import Region, region
+from .rounding import RegionRounding, region_rounding
 
 _QUBITS = 5  # a step costs the cube of 2^qubits
 _STEPS = 30  # of the search for a bound; most are found or given up within ten
 _START, _AGAIN = 0.05, 1e-3  # μ of the first step, and where a search begins from an earlier one
-_BETWEEN = 32  # radii tried from one reported budget to the next
 _OUTWARD = 1 + 1e-12  # widths are sums of products, rounded
 
 
@@ -48,7 +48,7 @@ class CircuitOperator:
         perturbations: Perturbations,
         generator: torch.Generator,
     ) -> Radii:
-        """The largest candidate radius proved for each image.
+        """The largest radius proved for each image (`radii.largest_radii`).
 
         Raises:
             Unsupported: The model is not a re-uploading circuit of at most 5 qubits.
@@ -60,10 +60,11 @@ class CircuitOperator:
                 f"{gates.circuit.qubits} qubits: its steps take the cube of 2^qubits, so it "
                 f"covers circuits of at most {_QUBITS}"
             )
-        gates = gates.seen_by(gates.circuit.measured)
-        steps, ladder = Steps(gates), candidate_radii(perturbations.eps, _BETWEEN)
+        rounding = region_rounding(model, gates)
+        steps = Steps(gates.seen_by(gates.circuit.measured))
         found = [
-            _Image(steps, x[[k]], int(y[k]), perturbations).radius(ladder) for k in range(len(x))
+            _Image(steps, x[[k]], int(y[k]), perturbations, rounding).radius()
+            for k in range(len(x))
         ]
         return Radii(torch.tensor(found, dtype=torch.float64))
 
@@ -112,31 +113,39 @@ class Steps:
 class _Image:
     """An image x (1, features) of class y. A search begins where the last one ended."""
 
-    def __init__(self, steps: Steps, x: Tensor, y: int, perturbations: Perturbations) -> None:
+    def __init__(
+        self,
+        steps: Steps,
+        x: Tensor,
+        y: int,
+        perturbations: Perturbations,
+        rounding: RegionRounding,
+    ) -> None:
         self.steps, self.x, self.y, self.perturbations = steps, x, y, perturbations
+        self.rounding = rounding
         self.reached: dict[int, tuple[float, NDArray[np.complex128], NDArray[np.float64]]] = {}
 
-    def radius(self, ladder: Tensor) -> float:
-        """The largest rung proved against every class, 0 if there is none.
+    def radius(self) -> float:
+        """The largest radius proved against every class, 0 if there is none.
 
         The closest class is asked first; another only where the search has come to by then.
         """
         scores = self.steps.gates.scores(self.x)
         margins = scores[0, self.y] - scores[0]
         margins[self.y] = torch.inf
-        least, image = float(slack(scores)), torch.tensor([bool(margins.min() > slack(scores))])
-        found = ladder[-1:]
+        nothing, image = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.long)
+        needed = self.rounding(region(self.x, nothing, self.perturbations))
+        found = torch.where(margins.min() > needed, torch.inf, nothing)
         for nth, other in enumerate(margins.argsort().tolist()[:-1]):
-            proves = partial(self._proves, other, least)
-            if nth == 0:
-                found = largest_rung(proves, ladder, image)
-            elif found > 0 and not proves(image, found):
-                found = largest_rung(proves, ladder[ladder < found], image)
+            proves = partial(self._proves, other)
+            if nth == 0 or (found > 0 and not proves(image, found)):
+                found = largest_radii(proves, nothing, found, self.perturbations.eps)
         return float(found)
 
-    def _proves(self, other: int, least: float, image: Tensor, radius: Tensor) -> Tensor:
-        """Whether the margin against a class is proved to exceed `least` within a radius (1,)."""
+    def _proves(self, other: int, image: Tensor, radius: Tensor) -> Tensor:
+        """Whether the margin against a class is proved within a radius (1,)."""
         steps, inside = self.steps, region(self.x, radius, self.perturbations)
+        least = float(self.rounding(inside))
         angles, widths = steps.gates.angles(inside.centre), steps.widths(inside)
         if widths.max() >= np.pi / 2:
             return torch.tensor([False])

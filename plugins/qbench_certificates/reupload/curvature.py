@@ -22,10 +22,13 @@ def hessian(gates: ReUploadGates, common: Moved, margin: Observed, k: int) -> Te
     """
     image, layers = int(margin.images[k]), common.layers
     before, angles = layers.turned[image], layers.angles[image]
-    after = turn(margin.back[[k]], angles[None])[0]
+    if bool(margin.other[k] == common.other[image]):
+        after, rows = common.after[image], common.mixed[image].double()
+    else:
+        after = turn(margin.back[[k]], angles[None])[0]
+        rows = products_with_tangents(gates, angles, before, after).double()
     both = (after @ before.mT).double()
     within = (both.tril() + both.tril(-1).mT) / 2
-    rows = products_with_tangents(gates, angles, before, after).double()
     mixed = gates.gather(gates.add_within(rows, within - both).flatten(0, 1))
     return 4 * (margin.above[k] - margin.below[k]) - 2 * (mixed + mixed.mT)
 

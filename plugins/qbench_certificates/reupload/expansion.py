@@ -12,7 +12,7 @@ from qbench.circuits.circuit import z_signs
 from .gates import ReUploadGates, turn_rate
 from .region import Region
 from .remainder import Remainder, Steps
-from .tangents import Layers, gram, rounding, run_layers, tangents, turned_products
+from .tangents import Layers, gram, rounding, run_layers, tangents, turn, turned_products
 
 _PARTS = 8  # of the circuit, between which in ℓ2 the tangents of all features are compared
 
@@ -26,6 +26,9 @@ class Moved:
         end: First-order parts of ‖v‖, (n,).
         layers: The circuit at the images.
         last: The tangents of each image at the end, (n, 2^(q + 1), features) float32.
+        other: The class of the margin whose products with the tangents are known, (n,).
+        after: What rotations turn its χ by, (n, layers, 3 · qubits, 2^(q + 1)) float32.
+        mixed: The products of that with the tangents, (n, layers, 3 · qubits, features) float32.
     """
 
     prefix: Tensor
@@ -34,6 +37,9 @@ class Moved:
     speed: Steps
     layers: Layers
     last: Tensor
+    other: Tensor
+    after: Tensor
+    mixed: Tensor
 
 
 @dataclass(frozen=True)
@@ -42,45 +48,57 @@ class Observed:
 
     Args:
         images: Which images.
+        other: The other class of each.
         mean: ‖χ‖, (n,).
         back: χ before every layer, (n, layers, 2^(q + 1)) float64.
         below, above: For each image the `gram` of the tangents at the end where M is −2, and 2.
     """
 
     images: Tensor
+    other: Tensor
     mean: Tensor
     back: Tensor
     below: list[Tensor]
     above: list[Tensor]
 
 
-def moved(gates: ReUploadGates, inside: Region) -> Moved:
-    """What moves the states of a region's images, and how far in it."""
+def moved(gates: ReUploadGates, inside: Region, y: Tensor, other: Tensor) -> Moved:
+    """What moves the states of a region's images, and how far in it.
+
+    Args:
+        gates, inside: The circuit and the region of n images.
+        y, other: A margin of each, whose Hessian is the one that is wanted, (n,).
+    """
     layers, box = run_layers(gates, inside.centre), inside.norm == "linf"
+    every = torch.arange(len(y))
+    after = turn(layers.observed[every, y] - layers.observed[every, other], layers.angles)
     found = [
         tangents(gates, *each, parts=0 if box else _PARTS)
-        for each in zip(layers.angles, layers.turned, inside.width, strict=True)
+        for each in zip(layers.angles, layers.turned, after, inside.width, strict=True)
     ]
     half = torch.full_like(inside.width[:, :1, None], 0.5)
     widths = _widths(gates, inside) / 2
     rates, overlap = _by_feature(gates, inside, half), gates.overlap
     own = _steps(gates, layers.states, layers.angles, inside)
     if box:
-        turn, speed = turn_rate(widths.view(*widths.shape[:2], -1, 3)).sum(2), widths.sum(2)
+        rate, speed = turn_rate(widths.view(*widths.shape[:2], -1, 3)).sum(2), widths.sum(2)
         reached = _length(gates, inside, torch.stack([one.reached for one in found]))
         reached[:, 0] = 0  # exactly: no layer has run
         way = torch.cat([torch.zeros_like(reached[:, :1]), own.largest.cumsum(1)], 1)
         reached = (reached[:, None] + (way[:, None] - way[..., None]).abs()).amin(2)
     else:
-        turn = speed = torch.linalg.vector_norm(widths, dim=2)
+        rate = speed = torch.linalg.vector_norm(widths, dim=2)
         reached = _reached(gates, inside, own, [one.grams for one in found])
     return Moved(
         reached[:, :-1],
         reached[:, -1],
-        Steps(inside.norm, turn, rates, overlap),
+        Steps(inside.norm, rate, rates, overlap),
         Steps(inside.norm, speed, rates, overlap),
         layers,
         torch.stack([one.last for one in found]),
+        other,
+        after,
+        torch.stack([one.mixed for one in found]),
     )
 
 
@@ -95,6 +113,7 @@ def observe(
     last = [(common.last[k], m) for k, m in zip(images.tolist(), signs, strict=True)]
     return Observed(
         images,
+        other,
         mean(common, images, y, other),
         back,
         [gram(columns[m < 0]) for columns, m in last],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,10 +9,8 @@ from torch import Tensor
 
 from qbench.specs import Norm, Perturbations
 
-from ..radii import candidate_radii, largest_rung
+from ..radii import Proves, largest_radii
 from .gates import ReUploadGates, turn_rate
-
-_BETWEEN = 32  # radii tried from one reported budget to the next
 
 
 @dataclass(frozen=True)
@@ -80,15 +77,14 @@ def total_turn(gates: ReUploadGates, inside: Region) -> Tensor:
     return inside.linear(gates.weights.expand_as(inside.width))
 
 
-def proved_radii(
-    proves: Callable[[Tensor, Tensor], Tensor], n: int, eps: tuple[float, ...]
-) -> Tensor:
-    """The largest radius proved for each of n images, among the budgets and many between them.
+def proved_radii(proves: Proves, n: int, eps: tuple[float, ...]) -> Tensor:
+    """The largest radius proved for each of n images.
 
     Args:
-        proves: As in `largest_rung`; asked first which images are classified correctly.
+        proves: As in `largest_radii`; asked first which images are classified correctly.
         n: Number of images.
         eps: The budgets that are reported.
     """
-    correct = proves(torch.arange(n), torch.zeros(n, dtype=torch.float64))
-    return largest_rung(proves, candidate_radii(eps, _BETWEEN), correct)
+    nothing = torch.zeros(n, dtype=torch.float64)
+    correct = proves(torch.arange(n), nothing)
+    return largest_radii(proves, nothing, torch.where(correct, torch.inf, nothing), eps)

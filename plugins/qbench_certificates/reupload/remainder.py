@@ -55,6 +55,11 @@ class Steps:
     def __getitem__(self, images: Tensor) -> Steps:
         return Steps(self.norm, self.largest[images], self.rates[images], self.overlap)
 
+    def scaled(self, radius: Tensor) -> Steps:
+        """The same in balls of other radii (n,), for steps in balls of radius 1."""
+        largest, rates = radius[:, None] * self.largest, radius[:, None, None] * self.rates
+        return Steps(self.norm, largest, rates, self.overlap)
+
     def total(self, factors: Tensor) -> Tensor:
         """Σ over layers, each times a factor of at least 0 (n, layers), as (n,)."""
         parts = factors * self.largest
@@ -101,6 +106,29 @@ class Remainder:
     low: Tensor
     full: Tensor
     mean: Tensor
+
+    def __getitem__(self, index: Tensor) -> Remainder:
+        return Remainder(
+            self.prefix[index],
+            self.backward[index],
+            self.turn[index],
+            self.speed[index],
+            self.low[index],
+            self.full[index],
+            self.mean[index],
+        )
+
+    def scaled(self, radius: Tensor) -> Remainder:
+        """The same in balls of other radii (n,), for numbers in balls of radius 1."""
+        return Remainder(
+            self.prefix * radius[:, None],
+            self.backward.scaled(radius),
+            self.turn.scaled(radius),
+            self.speed.scaled(radius),
+            self.low * radius,
+            self.full * radius,
+            self.mean,
+        )
 
     def bounds(self) -> tuple[Tensor, Tensor]:
         """The remainders of first and of second order, (n,)."""

@@ -124,7 +124,12 @@ class Tangents:
 
 
 def tangents(
-    gates: ReUploadGates, angles: Tensor, turned: Tensor, width: Tensor, parts: int
+    gates: ReUploadGates,
+    angles: Tensor,
+    turned: Tensor,
+    after: Tensor,
+    width: Tensor,
+    parts: int,
 ) -> Tangents:
     """The tangents of one image with their products, or (`parts` 0) what widths allow them.
 
@@ -132,13 +137,11 @@ def tangents(
         gates: The gates.
         angles: (layers, qubits, 3).
         turned: That of the image's states, (layers, 3 · qubits, 2^(q + 1)) float32.
+        after: Rows whose products with the tangents are wanted, (layers, rows, 2^(q + 1)) float32.
         width: Of every feature, (features,) float64.
         parts: Of the circuit, before each of which the products are wanted.
     """
-    layers, _, size = turned.shape
-    return _tangents(
-        gates, angles, turned, turned.new_empty(layers, 0, size), width, layers + 1, parts
-    )
+    return _tangents(gates, angles, turned, after, width, len(turned) + 1, parts)
 
 
 def products_with_tangents(

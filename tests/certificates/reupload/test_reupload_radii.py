@@ -22,6 +22,7 @@ from qbench.registry import load_registry
 from qbench.specs import Norm, Perturbations
 from qbench.weights.files import load_into, unpack
 from qbench.weights.zoo import Zoo
+from qbench_certificates.radii import PRECISION
 from qbench_certificates.reupload.circuit_fidelity import CircuitFidelity, angle_to_break
 from qbench_certificates.reupload.circuit_grouped import CircuitGrouped
 from qbench_certificates.reupload.circuit_operator import CircuitOperator
@@ -63,7 +64,7 @@ def _gates(model: nn.Module) -> ReUploadGates:
 def _expansion(
     gates: ReUploadGates, inside: Region, y: Tensor, other: Tensor
 ) -> tuple[Moved, Observed]:
-    common = moved(gates, inside)
+    common = moved(gates, inside, y, other)
     return common, observe(gates, common, torch.arange(len(y)), y, other)
 
 
@@ -341,10 +342,9 @@ def test_a_margin_that_only_curves(norm: Norm) -> None:
         model.theta[0, 0, 1] = math.acos(0.9)
     about = Perturbations(norm=norm, eps=(0.1, 0.3, 0.46), box=None)
     x, y = torch.zeros(1, 9, dtype=torch.float64), torch.tensor([0])
-    assert float(_radii(CircuitTaylor2, model, x, y, about)) == 0.3
-    rung = 0.16 / 32  # of the ladder between 0.3 and 0.46
+    assert 0.3 <= float(_radii(CircuitTaylor2, model, x, y, about)) <= 0.451
     found = float(_radii(CircuitTaylor1, model, x, y, about))
-    assert 0.1**0.5 - rung <= found <= 0.1**0.5
+    assert 0.1**0.5 / (1 + PRECISION) <= found <= 0.1**0.5
 
 
 @pytest.mark.parametrize(("qubits", "layers", "repeats"), [(3, 10, 1), (4, 5, 3), (5, 4, -2)])
@@ -422,7 +422,8 @@ def test_what_rotations_move_the_state_by(norm: Norm, repeats: int) -> None:
             bound = length_ * (allowed + product * gates.weights / 2)
             assert ((found - expected).abs() <= bound + 1e-7 * length_).all()
     # And with themselves: before some layers, and the most that widths allow before every layer.
-    found = tangents(gates, layers.angles[0], layers.turned[0], inside.width[0], 16)
+    found = tangents(gates, layers.angles[0], layers.turned[0], rows, inside.width[0], 16)
+    assert torch.allclose(found.mixed, mixed, atol=1e-5)
     inner = torch.einsum("kls,mls->lkm", exact.conj(), exact).real
     size = torch.outer(gates.weights, gates.weights) / 4
     error = (2 * share + share**2 + 2 * product) * size + 1e-8
