@@ -442,7 +442,7 @@ def prove(
             for r in range(readings[0][k], readings[0][k + 1]):
                 moved[readings[1][r]] += readings[2][r] * delta[k]
         met = min(met, _margin(circuit, moved, diagonal))
-        if met <= least or (step > 2 and best + 3 * gain < least):
+        if met <= least or (step > 3 and best + 6 * gain < least):
             break
         share, damped = min(1.0, 1.2 * share), max(_DAMPED, damped**2)
     return best, mu, met
