@@ -13,6 +13,8 @@ from qbench.errors import (
     VerificationError,
     WeightsError,
 )
+from qbench.interfaces import Radii
+from qbench_certificates.convnet.linear import Linear
 
 
 def _needs_gradient(model, x, y, threat_model, generator):
@@ -356,6 +358,17 @@ def test_certificates_agree_with_a_known_margin_and_with_attacks():
     assert not (fooled & (proved.radius.numpy() >= 0.1)).any()
     assert proved.certified_accuracy(0.02) == float((proved.radius >= 0.02).double().mean()) > 0
     assert proved.to_pandas().radius.tolist() == proved.radius.tolist()
+
+
+def test_costly_certifiers_run_only_by_name(monkeypatch):
+    def run(self, model, x, *_):
+        assert self.nodes == 0, "a costly certifier ran"
+        return Radii(torch.zeros(len(x), dtype=torch.float64))
+
+    monkeypatch.setattr(Linear, "__call__", run)
+    assert qbench.certify("convnet", few(2), eps=0.01).norm == "linf"
+    with pytest.raises(AssertionError, match="a costly certifier ran"):
+        qbench.certify("convnet", few(2), certifier="convnet-branching", eps=0.01)
 
 
 def test_smoothing_certifies_any_model_by_name():

@@ -94,7 +94,7 @@ def certify(
     Args:
         model, data, norm, box, plugins, seed: As for `evaluate`.
         certifier: As `qbench certifiers` lists it; None for the best of all that cover the model.
-            One that certifies a smoothed version of the model runs only by name.
+            One that is costly, or certifies a smoothed version of the model, runs only by name.
         eps: Budgets that matter, several or one; a certifier that decides one budget at a time need
             decide no other.
         **params: Parameters of the certifier that is named.
@@ -139,7 +139,11 @@ def _certifiers(
         if params:
             raise UsageError(f"{', '.join(params)}: parameters go with a certifier by name")
         every = registry.all("certifier").items()
-        return [n for n, p in every if norm in p.spec.norms and not p.spec.smoothed]
+        return [
+            n
+            for n, p in every
+            if norm in p.spec.norms and not p.spec.smoothed and not p.spec.costly
+        ]
     provided = registry.get("certifier", certifier)
     provided.check_names(params)
     norms = provided.spec.norms

@@ -28,7 +28,6 @@ from numpy.typing import NDArray
 from .ascent import ascend, losses
 from .problem import Array, Problem
 
-NODES = 1000  # of a search that takes one or two seconds where it does not decide
 _NODE_STEPS = 25
 
 
