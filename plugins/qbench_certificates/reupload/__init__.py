@@ -48,6 +48,15 @@ SPECS = (
         revision=3,
     ),
     CertifierSpec(
+        name="circuit-commutators",
+        description="exact second order of the margins, and a remainder from commutators",
+        factory="qbench_certificates.reupload.circuit_commutators:CircuitCommutators",
+        structures=("reupload-circuit", "split-reupload-circuit"),
+        source="this package",
+        norms=("linf",),
+        costly=True,
+    ),
+    CertifierSpec(
         name="circuit-operator",
         description="operators below the margin's, carried back through up to five qubits",
         factory="qbench_certificates.reupload.circuit_operator:CircuitOperator",
