@@ -19,6 +19,7 @@ from qbench_bench.problem import Problem, by_engine
 from qbench_bench.race import best_times
 from qbench_bench.report import KINDS, Efficiency
 from qbench_engines.statevector import StatevectorEngine
+from qbench_engines.statevector.engine import group_sizes
 
 Form = Literal["textbook", "factored"]
 FORMS: dict[Form, str] = {
@@ -26,16 +27,10 @@ FORMS: dict[Form, str] = {
   on λ, and takes the products with three Pauli matrices, 22n.""",
     "factored": """, what the engine does: RZ(ω) RY(θ) RZ(φ) as phases, three real shears, and
   phases. Shears take 3n. The phases of k qubits treated together are one complex factor on all but
-  one of 2ᵏ amplitudes, before and after: 8 Σ(1 − 2⁻ᵏ) over groups of three or two qubits. The
+  one of 2ᵏ amplitudes, before and after: 8 Σ(1 − 2⁻ᵏ) over groups of two to five qubits. The
   adjoint takes twice that, and 2n + 4 Σ(1 − 2⁻ᵏ) for the sums that become gradients.""",
 }
 """What each form takes per layer and amplitude of n qubits, as markdown after its name."""
-
-
-def groups(qubits: int) -> tuple[int, ...]:
-    """Sizes of the groups of qubits treated together: threes, with twos for the rest."""
-    twos = -qubits % 3
-    return (3,) * ((qubits - 2 * twos) // 3) + (2,) * twos
 
 
 def multiply_adds(qubits: int, layers: int, form: Form = "factored") -> dict[str, int]:
@@ -44,7 +39,7 @@ def multiply_adds(qubits: int, layers: int, form: Form = "factored") -> dict[str
     if form == "textbook":
         turn, read = 8 * qubits * size, 6 * qubits * size
     else:
-        factors = sum(size - (size >> k) for k in groups(qubits))
+        factors = sum(size - (size >> k) for k in group_sizes(qubits))
         turn, read = 3 * qubits * size + 8 * factors, 2 * qubits * size + 4 * factors
     forward, adjoint = layers * turn + 2 * size, layers * (2 * turn + read) + 2 * size
     return {"forward": forward, "gradient": forward + adjoint}

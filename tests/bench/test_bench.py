@@ -16,7 +16,7 @@ import qbench_bench
 from qbench.circuits.circuit import Circuit
 from qbench.circuits.torch_engine import TorchEngine, rotation_matrices
 from qbench.errors import UsageError
-from qbench_bench.arithmetic import FORMS, groups, multiply_adds
+from qbench_bench.arithmetic import FORMS, multiply_adds
 from qbench_bench.command import bench
 from qbench_bench.contenders import contenders
 from qbench_bench.measure import Settings, measure, steps
@@ -24,6 +24,7 @@ from qbench_bench.page import duration, number, page
 from qbench_bench.problem import Contender, Prepared, Problem, by_engine, disagreement, reference
 from qbench_bench.race import Effort, Race, best_times
 from qbench_bench.report import Efficiency, Scaling, Timing
+from qbench_engines.statevector.engine import group_sizes
 
 BRIEF = Effort(spend_s=0.0, call_s=1.0, rounds=1)
 TINY = replace(
@@ -112,7 +113,7 @@ def textbook(circuit, angles, weights):
 def factored(circuit, angles, weights):
     """The same with phases and shears on groups of qubits."""
     n, mad = circuit.qubits, Counter()
-    starts = np.cumsum([0, *groups(n)])
+    starts = np.cumsum([0, *group_sizes(n)])
     blocks = [range(a, b) for a, b in pairwise(starts)]
 
     def phases(states, layer, block, which, sign, sums=None):
@@ -188,9 +189,12 @@ def test_the_counted_arithmetic_computes_the_circuit(form, qubits, layers):
     assert form.__name__ in FORMS
 
 
-def test_groups_cover_the_qubits_with_threes_and_twos():
-    assert [groups(n) for n in (2, 4, 8, 9)] == [(2,), (2, 2), (3, 3, 2), (3, 3, 3)]
-    assert all(sum(groups(n)) == n for n in range(2, 20))
+def test_groups_cover_the_qubits():
+    assert [group_sizes(n) for n in (2, 4, 8)] == [[2], [2, 2], [3, 3, 2]]
+    assert [group_sizes(n) for n in (9, 12, 14)] == [[5, 4], [4, 4, 4], [5, 5, 4]]
+    for n in range(2, 21):
+        assert sum(group_sizes(n)) == n
+        assert set(group_sizes(n)) <= ({2, 3} if n <= 8 else {3, 4, 5})
 
 
 @pytest.mark.parametrize("contender", contenders(2), ids=lambda c: c.name)

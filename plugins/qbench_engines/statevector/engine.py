@@ -188,12 +188,24 @@ def make_plan(circuit: Circuit) -> Plan:
         places = places[permutation]
         ones.append(places[bits])
     groups, shift, at = [], n, 0
-    twos = -n % 3
-    for k in [3] * ((n - 2 * twos) // 3) + [2] * twos:
+    for k in group_sizes(n):
         shift -= k
         groups.append((shift, k, at))
         at += 2 * k + 4 * 2**k
     return Plan(np.array(ones), np.array(groups), circuit.outcomes)
+
+
+def group_sizes(qubits: int) -> list[int]:
+    """How many qubits are rotated together, from the highest bit of an index to the lowest.
+
+    Up to eight: threes, with twos for the rest, since the state stays in the fastest cache. Beyond:
+    as few groups of at most five as there can be, so that the state is seldom read and written.
+    """
+    if qubits <= 8:
+        twos = -qubits % 3
+        return [3] * ((qubits - 2 * twos) // 3) + [2] * twos
+    groups = -(-qubits // 5)
+    return [qubits // groups + (i < qubits % groups) for i in range(groups)]
 
 
 class _Run(torch.autograd.Function):

@@ -1,8 +1,9 @@
-"""The arithmetic of the `statevector` engine: the rotations of two or three qubits at a time.
+"""The arithmetic of the `statevector` engine: the rotations of two to five qubits at a time.
 
 `Rot(φ, θ, ω) = RZ(ω) RY(θ) RZ(φ)` is applied as phases (1, e^iφ), a real rotation done as three
 shears, and phases (1, e^iω), while the 4 or 8 amplitudes that belong together are in registers.
-This drops a global phase, which no probability and no gradient can see.
+Groups of 4 or 5 qubits turn in two halves. This drops a global phase, which no probability and no
+gradient can see.
 
 A group of k qubits has 2k + 4·2^k vectors in the table of its layer: for each qubit the two
 shears, then for each of the 2^k basis states of the group the phase from its φ, then from its ω
@@ -106,7 +107,7 @@ def write_cotangent(builder, psi, at, cotangent, outcome, lam):
 
 
 class _State:
-    """The 2^k amplitudes of one state that a group of k qubits mixes, in registers."""
+    """The 2^k amplitudes of one state that k qubits mix, in registers."""
 
     def __init__(self, memory, base, offsets, size):
         self.memory = memory
@@ -116,9 +117,11 @@ class _State:
     def load(self, i):
         self.re[i], self.im[i] = self.memory.load(self.at[i]), self.memory.load(self.at[i], 1)
 
-    def store(self, i):
-        self.memory.store(self.re[i], self.at[i])
-        self.memory.store(self.im[i], self.at[i], 1)
+    def store(self, i, target=None):
+        """Writes an amplitude back, or to where that of another state lies."""
+        target = target or self
+        target.memory.store(self.re[i], target.at[i])
+        target.memory.store(self.im[i], target.at[i], 1)
 
     def phase(self, i, cos, sin, inverse):
         re, im = self.re[i], self.im[i]
@@ -147,6 +150,24 @@ def _turn(part, k, table, at, inverse):
                 b = b + sin * a
                 a = a - tan * b
             part[i], part[j] = a, b
+
+
+def _undo_turns(right, left, k, table, sums, at):
+    """Undoes the turns of ψ and λ, and adds to the sums of the angles θ."""
+    for x, y in ((right.re, left.re), (right.im, left.im)):
+        _turn(y, k, table, at, inverse=True)
+        _turn(x, k, table, at, inverse=True)
+        for qubit in range(k):
+            total = sums.load(at, 2 * qubit)
+            for i, j in _pairs(2**k, 1 << (k - 1 - qubit)):
+                total = total + y[j] * x[i] - y[i] * x[j]
+            sums.store(total, at, 2 * qubit)
+
+
+def _add_phase(right, left, i, sums, at, vectors=0):
+    """Adds Im(λ* ψ) of one amplitude to the sum of its phase."""
+    value = left.im[i] * right.re[i] - left.re[i] * right.im[i]
+    sums.store(sums.load(at, vectors) + value, at, vectors)
 
 
 # Below, each amplitude is loaded and stored next to its phase, and real and imaginary parts are
@@ -189,12 +210,9 @@ def adjoint(k):
     def body(builder, psi, lam, sums, base, offsets, table, at):
         right, left = _State(psi, base, offsets, size), _State(lam, base, offsets, size)
 
-        def add(value, vectors):
-            sums.store(sums.load(at, vectors) + value, at, vectors)
-
         def phase(i, first):
             if i:
-                add(left.im[i] * right.re[i] - left.re[i] * right.im[i], first + 2 * i)
+                _add_phase(right, left, i, sums, at, first + 2 * i)
                 cos, sin = table.load(at, first + 2 * i), table.load(at, first + 2 * i + 1)
                 right.phase(i, cos, sin, inverse=True)
                 left.phase(i, cos, sin, inverse=True)
@@ -203,14 +221,7 @@ def adjoint(k):
             right.load(i)
             left.load(i)
             phase(i, omega)
-        for x, y in ((right.re, left.re), (right.im, left.im)):
-            _turn(y, k, table, at, inverse=True)
-            _turn(x, k, table, at, inverse=True)
-            for qubit in range(k):
-                total = sums.load(at, 2 * qubit)
-                for i, j in _pairs(size, 1 << (k - 1 - qubit)):
-                    total = total + y[j] * x[i] - y[i] * x[j]
-                sums.store(total, at, 2 * qubit)
+        _undo_turns(right, left, k, table, sums, at)
         for i in range(size):
             phase(i, phi)
             right.store(i)
@@ -219,19 +230,88 @@ def adjoint(k):
     return body
 
 
-def collect(k):
-    """Turns a group's sums into the gradients (φ, θ, ω) of its k qubits."""
+# The halves of a group of 4 or 5 qubits. Between them the group's amplitudes lie side by side in a
+# buffer, `near`; the first half reads them from far away, asks for those that it will be given
+# next, and applies the phases of all qubits of the group; the second half applies the phases that
+# follow the turns and stores the amplitudes where they came from. Phases, and the sums that become
+# gradients, lie in the order of the buffer.
+
+
+def _ask(memories, ahead, offsets, size):
+    for i in range(size):
+        for memory in memories:
+            memory.fetch(memory.builder.xor(ahead, offsets.item(i)))
+
+
+def apply_half(k, first, inverse):
+    """Turns k of the qubits of a group and, on one side of the turns, applies all phases."""
     size = 2**k
 
     @vectorised
-    def body(builder, sums, at, gradient, first):
-        for qubit in range(k):
-            gradient.store(sums.load(at, 2 * qubit), first, 3 * qubit + 1)
-            for angle, phases in ((0, 2 * k), (2, 2 * k + 2 * size)):
-                ones = [j for _, j in _pairs(size, 1 << (k - 1 - qubit))]
-                total = sums.load(at, phases + 2 * ones[0])
-                for j in ones[1:]:
-                    total = total + sums.load(at, phases + 2 * j)
-                gradient.store(total + total, first, 3 * qubit + angle)
+    def body(
+        builder, psi, lam, psi_near, lam_near, sums, far, ahead, offsets, near, steps,
+        table, at, phases,
+    ):  # fmt: skip
+        source, target = _State(psi, far, offsets, size), _State(psi_near, near, steps, size)
+        places = [builder.add(phases, place) for place in target.at]
+        if first:
+            _ask((psi,), ahead, offsets, size)
+        else:
+            source, target = target, source
+        for i, place in enumerate(places):
+            source.load(i)
+            if first:
+                source.phase(i, table.load(place), table.load(place, 1), inverse)
+        for part in (source.re, source.im):
+            _turn(part, k, table, at, inverse)
+        for i, place in enumerate(places):
+            if not first:
+                source.phase(i, table.load(place), table.load(place, 1), inverse)
+            source.store(i, target)
 
     return body
+
+
+def adjoint_half(k, first):
+    """Undoes the same on ψ and λ and adds up what gradients are made of."""
+    size = 2**k
+
+    @vectorised
+    def body(
+        builder, psi, lam, psi_near, lam_near, sums, far, ahead, offsets, near, steps,
+        table, at, phases,
+    ):  # fmt: skip
+        sources = [_State(memory, far, offsets, size) for memory in (psi, lam)]
+        targets = [_State(memory, near, steps, size) for memory in (psi_near, lam_near)]
+        places = [builder.add(phases, place) for place in targets[0].at]
+        if first:
+            _ask((psi, lam), ahead, offsets, size)
+        else:
+            sources, targets = targets, sources
+        right, left = sources
+
+        def phase(i, place):
+            _add_phase(right, left, i, sums, place)
+            cos, sin = table.load(place), table.load(place, 1)
+            right.phase(i, cos, sin, inverse=True)
+            left.phase(i, cos, sin, inverse=True)
+
+        for i, place in enumerate(places):
+            right.load(i)
+            left.load(i)
+            if first:
+                phase(i, place)
+        _undo_turns(right, left, k, table, sums, at)
+        for i, place in enumerate(places):
+            if not first:
+                phase(i, place)
+            right.store(i, targets[0])
+            left.store(i, targets[1])
+
+    return body
+
+
+@vectorised
+def add_vector(builder, source, at, target, to):
+    """Adds one vector to another."""
+    target.store(target.load(to) + source.load(at), to)

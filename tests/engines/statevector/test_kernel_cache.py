@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -20,10 +21,10 @@ from qbench.circuits.circuit import Circuit
 from qbench_engines.statevector import StatevectorEngine
 from qbench.circuits.torch_engine import TorchEngine
 
-circuit = Circuit(3, 2, (0, 1))
+circuit = Circuit(int(sys.argv[3]), 2, (0, 1))
 generator = torch.Generator().manual_seed(0)
 angles = torch.randn(1, *circuit.angles_shape, generator=generator, dtype=torch.float64)
-state = torch.randn(2, 8, generator=generator, dtype=torch.float64)
+state = torch.randn(2, 2**circuit.qubits, generator=generator, dtype=torch.float64)
 if part == "forward":
     StatevectorEngine(1).probabilities(circuit, angles, state)
     sys.exit()
@@ -40,9 +41,9 @@ print(worst)
 """
 
 
-def _run(cache: Path, before: int, part: str) -> str:
+def _run(cache: Path, before: int, part: str, qubits: int = 9) -> str:
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(cache)}
-    command = [sys.executable, "-c", SCRIPT, str(before), part]
+    command = [sys.executable, "-c", SCRIPT, str(before), part, str(qubits)]
     return subprocess.run(
         command, env=environment, capture_output=True, text=True, check=True
     ).stdout
@@ -52,7 +53,8 @@ def test_no_two_sweeps_share_a_symbol() -> None:
     from qbench_engines.statevector import kernel
 
     sweeps = (kernel.advance, kernel.retreat, kernel._adjoint)
-    assert len({sweep.py_func.__qualname__ for sweep in sweeps}) == 3
+    halves = [inspect.getclosurevars(sweep.py_func).nonlocals["halves"] for sweep in sweeps]
+    assert len({part.py_func.__qualname__ for part in (*sweeps, *halves)}) == 6
 
 
 @pytest.mark.slow
@@ -60,4 +62,5 @@ def test_no_two_sweeps_share_a_symbol() -> None:
 def test_entry_points_compiled_in_two_processes_run_together(tmp_path: Path, before: int) -> None:
     _run(tmp_path, before, "forward")
     _run(tmp_path, 0, "both")
-    assert float(_run(tmp_path, 0, "both")) < 1e-12
+    for qubits in (3, 9):
+        assert float(_run(tmp_path, 0, "both", qubits)) < 1e-12

@@ -87,7 +87,7 @@ def test_agrees_with_the_reference(circuit: Circuit, batch: int, inputs: str) ->
 
 @pytest.mark.parametrize("inputs", INPUTS)
 def test_float64_is_as_exact_as_the_reference(inputs: str) -> None:
-    for circuit in (Circuit(3, 2, (0, 2)), Circuit(7, 5, (6, 0))):
+    for circuit in (Circuit(3, 2, (0, 2)), Circuit(7, 5, (6, 0)), Circuit(9, 4), Circuit(10, 3)):
         angles, state = example(circuit, 11, inputs, torch.float64)
         found = run(StatevectorEngine(2), circuit, angles, state)
         assert found[0].dtype == torch.float64
@@ -115,7 +115,9 @@ def test_large_circuits_agree_with_the_reference(n: int) -> None:
         assert_close(found, reference(circuit, angles, state), 1e-5)
 
 
-@pytest.mark.parametrize(("n", "layers", "batch"), [(2, 1, 3), (3, 4, 3), (5, 2, 3), (8, 32, 2)])
+@pytest.mark.parametrize(
+    ("n", "layers", "batch"), [(2, 1, 3), (3, 4, 3), (5, 2, 3), (8, 32, 2), (9, 9, 2), (10, 10, 2)]
+)
 def test_agrees_with_pennylane(n: int, layers: int, batch: int) -> None:
     qml = pytest.importorskip("pennylane")
     circuit = Circuit(n, layers, (0, 1))
@@ -150,14 +152,16 @@ def test_one_rotation_has_a_known_distribution_and_gradient() -> None:
     torch.testing.assert_close(gradient[:, 0, 0, 1], torch.sin(theta) / 2, atol=1e-15, rtol=0)
 
 
-def test_gradients_are_finite_differences_of_the_reference() -> None:
-    circuit = Circuit(4, 3, (1, 3))
+@pytest.mark.parametrize(
+    ("circuit", "every"), [(Circuit(4, 3, (1, 3)), 7), (Circuit(9, 2, (8, 3)), 29)]
+)
+def test_gradients_are_finite_differences_of_the_reference(circuit: Circuit, every: int) -> None:
     angles, state = example(circuit, 2, INPUTS[2])
     assert state is not None
     found = run(StatevectorEngine(), circuit, angles, state)[1:]
     step = 1e-5
     for which, gradient in enumerate(found):
-        for index in range(0, gradient.numel(), 7):
+        for index in range(0, gradient.numel(), every):
             values = []
             for sign in (1, -1):
                 moved = [angles.detach().double(), state.detach().double()]
@@ -171,7 +175,7 @@ def test_gradients_are_finite_differences_of_the_reference() -> None:
 
 
 @pytest.mark.parametrize("inputs", INPUTS)
-@pytest.mark.parametrize("circuit", [Circuit(8, 4), Circuit(5, 2, (4,))])
+@pytest.mark.parametrize("circuit", [Circuit(8, 4), Circuit(5, 2, (4,)), Circuit(9, 2)])
 def test_threads_change_no_bit(circuit: Circuit, inputs: str) -> None:
     angles, state = example(circuit, 70, inputs)
     expected = run(StatevectorEngine(1), circuit, angles, state)
@@ -179,9 +183,10 @@ def test_threads_change_no_bit(circuit: Circuit, inputs: str) -> None:
         assert_same(run(StatevectorEngine(threads), circuit, angles, state), expected)
 
 
+@pytest.mark.parametrize("circuit", [Circuit(6, 4, (0, 5)), Circuit(9, 2)])
 @pytest.mark.parametrize("inputs", [INPUTS[0], INPUTS[2]])
-def test_neighbours_change_no_bit(inputs: str) -> None:
-    circuit, engine = Circuit(6, 4, (0, 5)), StatevectorEngine(2)
+def test_neighbours_change_no_bit(circuit: Circuit, inputs: str) -> None:
+    engine = StatevectorEngine(2)
     angles, state = example(circuit, 37, inputs)
     expected = run(engine, circuit, angles, state)
     order = torch.randperm(37, generator=torch.Generator().manual_seed(3))
@@ -218,6 +223,7 @@ def test_one_state_serves_every_set_of_angles() -> None:
     [
         (Circuit(3, 2, (0, 1)), 0),
         (Circuit(3, 2, (0, 1)), 1),
+        (Circuit(9, 2, (0, 1)), 1),
         (Circuit(2, 1, (0,)), 0),  # the ring moves wire 1 to wire 0: one outcome sees no phase of 1
     ],
 )
@@ -323,7 +329,7 @@ def test_precision_and_layout_of_the_inputs() -> None:
 
 
 def test_quadratic_forms_give_the_expectations() -> None:
-    for circuit in (Circuit(3, 2, (2, 0)), Circuit(6, 7, (1, 5, 0))):
+    for circuit in (Circuit(3, 2, (2, 0)), Circuit(6, 7, (1, 5, 0)), Circuit(9, 2, (8,))):
         angles, state = example(circuit, 9, INPUTS[1], torch.float64)
         assert state is not None
         forms = quadratic_forms(circuit, angles)
