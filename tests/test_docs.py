@@ -148,3 +148,18 @@ def test_data_of_ones_own_as_documented(tmp_path, monkeypatch, capsys):
     usual, other = (load_data(name, files) for name in ("pieces", "pieces:seed=1"))
     assert usual.sha256 == names["table"].sha256 != other.sha256
     assert other.name == "pieces:seed=1"
+
+
+def test_the_documented_larger_circuits_run(tmp_path):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), re.S)
+    path = tmp_path / "wide.py"
+    path.write_text(code.replace("epochs=5", "epochs=1"))
+    selection = RunSelection(
+        models=("reup-q12",), attacks=("pgd:steps=2",), certifiers=("circuit-bound",), seeds=(0,),
+        eps=(0.1,), limit=2, plugins=(PluginFile.read(path),),
+    )  # fmt: skip
+    _, records = run(selection, tmp_path / "run")
+    assert {record.status for record in records} == {"done"}
+    (training,) = [record for record in records if record.task.kind == "training"]
+    w, theta = 12 * 22 * 3, 12 * 22 * 3  # 22 layers read 256 pixels three times
+    assert training.metrics.parameters == w + theta
