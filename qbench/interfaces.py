@@ -124,7 +124,8 @@ class Engine(Protocol):
 
     `exact` says that these are the probabilities of the circuit itself, without noise or shots;
     an engine that draws samples has their number as `shots`, and two of its calls differ. One that
-    is not `differentiable` raises `errors.Unsupported` where a gradient is asked for.
+    is not `differentiable` raises `errors.Unsupported` where a gradient is asked for. One whose
+    circuits are paid for by the job says so by `by_job`: only 'qbench hardware' uses it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Our compiled engine, the reference engine, PennyLane devices, Qiskit Aer and IBM devices."""
+"""Our compiled engine, the reference engine, PennyLane devices, Qiskit Aer, IBM and IQM devices."""
 
 from __future__ import annotations
 
@@ -49,5 +49,14 @@ def qbench_engines() -> Iterable[EngineSpec]:
         exact=False,
         differentiable=False,
         devices="qbench_engines.ibm.factory:devices",
+        samples=True,
+    )
+    yield EngineSpec(
+        name="iqm",
+        description="IQM's snapshots of its devices, with shots and their noise: iqm:fake_garnet",
+        factory="qbench_engines.iqm.factory:iqm",
+        exact=False,
+        differentiable=False,
+        devices="qbench_engines.iqm.factory:devices",
         samples=True,
     )

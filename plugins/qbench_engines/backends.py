@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import statistics
 import warnings
 from dataclasses import dataclass
@@ -59,28 +60,39 @@ def fake_backend(name: str) -> FakeBackendV2:
 
     Raises:
         UnknownNameError: There is none of that name; the message gives the nearest ones.
+        UsageError: No circuit runs on it.
     """
     known = backend_names()
     if short_name(name) not in known:
-        raise UnknownNameError("device of engine 'aer'", name, known)
+        raise UnknownNameError("IBM snapshot", name, known)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # nighthawk: errors that are not typical
-        return known[short_name(name)]()
+        backend = known[short_name(name)]()
+    reason = _unusable(backend)
+    if reason is not None:
+        raise UsageError(f"IBM's snapshot of {short_name(name)!r} {reason}: choose another device")
+    return backend
 
 
 def fake_backends() -> list[FakeDevice]:
-    """Every fake backend, the largest first. Takes about two seconds."""
-    found = [_describe(name) for name in backend_names()]
+    """Every fake backend that runs circuits, the largest first. Takes about two seconds."""
+    found = []
+    for name in backend_names():
+        with contextlib.suppress(UsageError):
+            found.append(_describe(name))
     return sorted(found, key=lambda device: (-device.qubits, device.name))
 
 
-def check_size(engine: str, backend: Any, qubits: int) -> None:
-    """Raise `UsageError` for a circuit that needs more qubits than the backend has."""
-    if backend.num_qubits < qubits:
-        raise UsageError(
-            f"engine {engine!r} has {backend.num_qubits} qubits, the circuit needs {qubits}: "
-            "choose a larger device"
-        )
+def _unusable(backend: Any) -> str | None:
+    """Why no circuit runs on a fake backend, None where circuits do."""
+    if not gate_names(backend):
+        return "has no two-qubit gate"
+    errors = [error for gate in gate_names(backend) for error in _errors(backend.target, gate)]
+    if _median(errors) is None:
+        return "says that none of its two-qubit gates works, and so gives noise alone"
+    if "measure" not in backend.target:
+        return "says nothing of its measurements"
+    return None
 
 
 def gate_names(backend: Any) -> list[str]:

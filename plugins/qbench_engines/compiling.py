@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import logging
 import os
 import warnings
+from collections.abc import Iterable
 from dataclasses import asdict
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from qiskit import QuantumCircuit, qpy
 from qiskit.exceptions import QiskitError
+from qiskit.providers import BackendV2
 from qiskit.transpiler import generate_preset_pass_manager
 
 from qbench.circuits.circuit import Circuit
+from qbench.errors import UsageError
 from qbench.files import write_atomically
 from qbench_engines.qiskit_circuits import measured
 
 LEVEL = 3  # of Qiskit's optimisation
 SEEDS = range(1, 9)  # of the transpiler: layouts differ by a factor of two in estimated success
 VARIABLE = "QBENCH_CIRCUITS"
-_PACKAGES = ("qiskit", "qiskit-ibm-runtime")
+_PACKAGES = ("qiskit", "qiskit-ibm-runtime", "iqm-client")
 
 
 def compiled(circuit: Circuit, amplitudes: bool, backend: Any) -> QuantumCircuit:
@@ -38,7 +42,8 @@ def compiled(circuit: Circuit, amplitudes: bool, backend: Any) -> QuantumCircuit
     Args:
         circuit: The circuit.
         amplitudes: Whether it starts with amplitude encoding.
-        backend: A Qiskit `BackendV2` with at least as many qubits.
+        backend: A Qiskit `BackendV2` with at least as many qubits, or what has its `name`,
+            `backend_version` and `target`.
     """
     identity = _identity(circuit, amplitudes, backend)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
@@ -61,10 +66,38 @@ def compiled(circuit: Circuit, amplitudes: bool, backend: Any) -> QuantumCircuit
     return best
 
 
-def _transpiled(program: QuantumCircuit, backend: Any, seed: int) -> QuantumCircuit:
+def check_size(engine: str, backend: Any, qubits: int) -> None:
+    """Raise `UsageError` for a circuit that needs more qubits than the backend has."""
+    if backend.num_qubits < qubits:
+        raise UsageError(
+            f"engine {engine!r} has {backend.num_qubits} qubits, the circuit needs {qubits}: "
+            "choose a larger device"
+        )
+
+
+def in_native_gates(program: QuantumCircuit, backend: Any) -> QuantumCircuit:
+    """A circuit on a device's qubits in the device's own gates, on the same qubits."""
+    return _transpiled(program, backend, level=0, initial_layout=range(program.num_qubits))
+
+
+def _transpiled(
+    program: QuantumCircuit, backend: Any, seed: int = 1, level: int = LEVEL, **more: Any
+) -> QuantumCircuit:
+    # A backend brings its own passes for its own gates; without one, the target says which.
+    device = {"backend": backend} if isinstance(backend, BackendV2) else {"target": backend.target}
     with warnings.catch_warnings():  # a plugin of the IBM runtime warns of itself while it loads
         warnings.simplefilter("ignore", DeprecationWarning)
-        return generate_preset_pass_manager(LEVEL, backend, seed_transpiler=seed).run(program)
+        manager = generate_preset_pass_manager(level, **device, seed_transpiler=seed, **more)
+        return manager.run(program)
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those of some packages that are installed."""
+    found = {}
+    for package in packages:
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
 
 
 def estimated_success(program: QuantumCircuit, target: Any) -> float:
@@ -95,7 +128,7 @@ def _identity(circuit: Circuit, amplitudes: bool, backend: Any) -> dict[str, Any
         "calibrated": properties.last_update_date.isoformat() if properties else None,
         "level": LEVEL,
         "seeds": list(SEEDS),
-        **{package: version(package) for package in _PACKAGES},
+        **versions(_PACKAGES),
     }
 
 

@@ -26,8 +26,8 @@ from qbench.circuits.circuit import Circuit
 from qbench.errors import UsageError
 from qbench_engines import host
 from qbench_engines.aer import REASON, run
-from qbench_engines.backends import check_size, fake_backend, short_name
-from qbench_engines.compiling import compiled
+from qbench_engines.backends import fake_backend, short_name
+from qbench_engines.compiling import check_size, compiled
 from qbench_engines.progress import shown
 from qbench_engines.qiskit_circuits import bind
 

@@ -1,4 +1,4 @@
-"""Both circuits as a PennyLane user writes them: templates, QNodes and `TorchLayer` modules."""
+"""The circuits as a PennyLane user writes them: templates, QNodes and `TorchLayer` modules."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Any
 
 import pennylane as qml
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from qbench.circuits.circuit import Circuit
 from qbench.errors import Unsupported
-from qbench_quantum.models import Amplitude, ReUpload
+from qbench_quantum.models import Amplitude, ReUpload, SplitReUpload
 
 Measurements = list[Any]
 _GATES = {"AmplitudeEmbedding", "Rot", "CNOT"}
@@ -73,8 +74,26 @@ def reupload_qnode(circuit: Circuit, device: str = "default.qubit") -> Any:
 
     def node(inputs: Tensor, w: Tensor, theta: Tensor) -> Measurements:
         lead = inputs.shape[:-1]
-        tiled = inputs.repeat(*(1 for _ in lead), gates // inputs.shape[-1])
+        tiled = inputs.repeat(*(1 for _ in lead), -(-gates // inputs.shape[-1]))[..., :gates]
         entangle(circuit, theta + w * tiled.reshape(*lead, *circuit.angles_shape))
+        return scores(circuit)
+
+    return qnode(make_device(device, circuit.qubits), node)
+
+
+def split_qnode(circuit: Circuit, device: str = "default.qubit") -> Any:
+    """Re-uploading in few layers, `node(inputs, w, theta)` → one score ⟨Z⟩ for each measured wire.
+
+    `inputs` is an image (features,) or a batch of them, `w` (reads, features) and `theta` (layers,
+    qubits, 3): the reads go to the rotations in turn, and each rotation adds up its own.
+    """
+    rotations = 3 * circuit.qubits * circuit.layers
+
+    def node(inputs: Tensor, w: Tensor, theta: Tensor) -> Measurements:
+        lead = inputs.shape[:-1]
+        reads = (inputs[..., None, :] * w).flatten(-2)
+        full = pad(reads, (0, -reads.shape[-1] % rotations))
+        entangle(circuit, theta + full.reshape(*lead, -1, *circuit.angles_shape).sum(len(lead)))
         return scores(circuit)
 
     return qnode(make_device(device, circuit.qubits), node)
@@ -101,10 +120,12 @@ def torch_layer(model: nn.Module, device: str = "default.qubit") -> Any:
     an amplitude embedding is NaN at images with two neighbouring zero pixels.
 
     Raises:
-        Unsupported: The model is neither `ReUpload` nor `Amplitude`.
+        Unsupported: The model is neither `ReUpload`, `SplitReUpload` nor `Amplitude`.
     """
     if isinstance(model, ReUpload):
         node = reupload_qnode(model.circuit, device)
+    elif isinstance(model, SplitReUpload):
+        node = split_qnode(model.circuit, device)
     elif isinstance(model, Amplitude):
         node = amplitude_qnode(model.circuit, device)
     else:

@@ -19,10 +19,12 @@ from qbench.engines.sampling import SampledEngine, check_shots, fresh_seed
 from qbench.errors import UnknownNameError, UsageError
 from qbench.interfaces import Engine
 from qbench_engines import host
+from qbench_engines.device import check_device_shots
 from qbench_engines.pennylane_circuits import difference_method, make_device
 from qbench_engines.pennylane_nodes import Nodes, StateGradient, from_correlations
 from qbench_engines.progress import shown
 
+MOST_SHOTS = 1_000_000  # of devices that hold every one of them in memory
 _SAMPLERS = ("qiskit.basicsim",)  # know no exact probabilities, and sample silently without shots
 _UNFIT = (  # no qubits, no rotations, no results, no longer there, or in need of a backend object
     *("default.gaussian", "default.qutrit", "default.qutrit.mixed", "default.clifford"),
@@ -43,7 +45,8 @@ def create(device: str, shots: int | None, seed: int) -> Engine:
     if device in _SAMPLERS:
         if shots is None:
             raise UsageError(f"engine {name!r} can only sample: give a number of shots")
-        return SampledPennyLaneEngine(device, shots, seed)
+        checked = check_device_shots(name, shots, MOST_SHOTS)
+        return SampledPennyLaneEngine(device, checked, seed)
     exact = PennyLaneEngine(device)
     return exact if shots is None else SampledEngine(exact, shots, seed)
 

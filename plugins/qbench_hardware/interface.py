@@ -31,6 +31,21 @@ class ServiceUnavailableError(ServiceError):
 
 
 @dataclass(frozen=True)
+class FreePlan:
+    """What a vendor gives for nothing.
+
+    Args:
+        name: The vendor's name of it.
+        seconds: QPU seconds in a period.
+        period: How long that is, in words.
+    """
+
+    name: str
+    seconds: float
+    period: str
+
+
+@dataclass(frozen=True)
 class Program:
     """A circuit with parameters in a device's own gates and on its own qubits.
 
@@ -133,6 +148,7 @@ class JobEngine(Protocol):
 
     Every method that talks to a service raises `ServiceUnavailableError` when it cannot be reached
     and `ServiceError` when it refuses; messages are one line, say what to do, and hold no secret.
+    `qbench_engines.device.DeviceEngine` is a base class for it that needs least.
 
     Args:
         name: As records show it, with the device.
@@ -140,12 +156,19 @@ class JobEngine(Protocol):
             `submit`, `find`, `state` and `result`.
         poll_s: Seconds between two looks at a job.
         settle_s: Seconds after which a job that was accepted is surely found by its tag.
+        account: Who pays: the instance and account as the service names them, and no secret. Jobs
+            are found again only there. None where `local`; may connect.
+        free_plan: What the vendor gives for nothing; None where that is not known.
     """
 
     name: str
     local: bool
     poll_s: float
     settle_s: float
+    free_plan: FreePlan | None
+
+    @property
+    def account(self) -> str | None: ...
 
     def compile(self, circuit: Circuit, amplitudes: bool) -> Program:
         """The circuit for this device; `amplitudes` when it starts with amplitude encoding."""
@@ -160,6 +183,10 @@ class JobEngine(Protocol):
 
     def seconds(self, job: Job) -> float:
         """Estimate of the QPU time that a job is charged with."""
+
+    def dry_run(self, job: Job) -> float | None:
+        """What the service itself says that a job would take, without running it; None where it
+        does not say."""
 
     def mitigation(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options that have an effect on this device."""

@@ -17,7 +17,7 @@ from qbench.api.arguments import read_attacks, read_budgets, read_norm, read_plu
 from qbench.api.loading import load_model
 from qbench.datasets.attacked import AttackedImages, Box, attacked_images, check_labels
 from qbench.datasets.base import Split
-from qbench.engines import create_engine
+from qbench.engines import create_engine, refuse_jobs
 from qbench.engines.sampling import SampledEngine
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation import scoring
@@ -251,7 +251,9 @@ def running_on(
             "the device where its circuit is made"
         )
     if engine is not None:
-        holder.engine = create_engine(engine, shots, seed, registry)
+        elsewhere = create_engine(engine, shots, seed, registry)
+        refuse_jobs(elsewhere)
+        holder.engine = elsewhere
     elif shots is not None and isinstance(own, Engine):
         holder.engine = SampledEngine(own, shots, seed)
     try:

@@ -50,6 +50,15 @@ def create_engine(
     return engine if shots is None or spec.samples else SampledEngine(engine, shots, seed)
 
 
+def refuse_jobs(engine: Engine) -> None:
+    """Raise `UsageError` for an engine that is paid by the job, where no ledger of jobs is kept."""
+    if getattr(engine, "by_job", False):
+        raise UsageError(
+            f"engine {engine.name!r} is paid by the job: use 'qbench hardware run', which keeps a "
+            "ledger of what was handed in"
+        )
+
+
 def engine_devices(name: str, registry: Registry | None = None) -> list[Mapping[str, Any]]:
     """What may follow an engine's name after a colon: one row a device, each with its `name`.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from qbench.attack_strings import attack_label, parse_attack
 from qbench.datasets.base import load_data
 from qbench.datasets.fitting import fitted
-from qbench.engines import create_engine
+from qbench.engines import create_engine, refuse_jobs
 from qbench.errors import UsageError, WeightsError
 from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.checks import REVISION as CHECKS
@@ -134,6 +134,8 @@ class _Planner:
             raise UsageError(f"limit must be at least 1, got {selection.limit}")
         for eps in self.eps:
             self.measured.threat_model(eps)
+        if selection.engine is not None:  # before models are made and asked
+            refuse_jobs(create_engine(selection.engine, selection.shots, 1, self.registry))
         chosen = self.protocol.selection
         self.dataset = load_data(selection.dataset or chosen.dataset, selection.plugins)
         self.zoo = Zoo.shipped(self.dataset.name)
@@ -155,8 +157,6 @@ class _Planner:
 
     def plan(self, known: frozenset[str]) -> list[Task]:
         engine, shots = self.selection.engine, self.selection.shots
-        if engine is not None:
-            create_engine(engine, shots, 1, self.registry)
         targets = [(name, seed) for name, model in self.models.items() for seed in model.seeds]
         trained = {target: self._training(*target) for target in targets}
         attacked = {target: self._attacked(trained[target]) for target in targets}

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qbench.circuits.circuit import Circuit
-from qbench.circuits.torch_engine import expectations
+from qbench.circuits.torch_engine import TorchEngine, expectations
 from qbench.datasets.base import load_data
 from qbench.engines import create_engine, engine_devices
 from qbench.engines.sampling import SampledEngine, standard_errors
@@ -347,7 +347,7 @@ def test_estimated_success_is_the_product_of_what_works() -> None:
 
 @needs_qiskit
 def test_unknown_and_small_devices() -> None:
-    with pytest.raises(UnknownNameError, match=r"unknown device of engine 'aer' 'marakesh'.*marr"):
+    with pytest.raises(UnknownNameError, match=r"unknown IBM snapshot 'marakesh'.*marr"):
         create_engine("aer:marakesh")
     assert create_engine("aer:fake_manila").name == "aer:manila"
     angles, _ = inputs(Circuit(8, 1), KINDS[0])
@@ -369,7 +369,35 @@ def test_the_fake_backends_are_listed_with_their_sizes_and_errors() -> None:
     assert 1e-3 < found["marrakesh"]["readout_error"] < 0.1
     assert found["brisbane"]["gate"] == "ecr"
     assert [row["qubits"] for row in rows] == sorted((r["qubits"] for r in rows), reverse=True)
-    assert found["armonk"]["gate"] is None
+
+
+@needs_qiskit
+def test_only_devices_that_run_circuits_are_listed() -> None:
+    from qbench_engines.backends import backend_names
+
+    listed = {row["name"] for row in engine_devices("aer")}
+    left_out = backend_names().keys() - listed
+    # One has one qubit, one no gate that works, and nine do not say how they measure.
+    assert {"armonk", "kyoto", "rochester", "london"} <= left_out
+    assert (len(backend_names()), len(left_out)) == (60, 11)
+    circuit = Circuit(2, 1, (0, 1))
+    for name in sorted(left_out):
+        with pytest.raises(UsageError, match=rf"IBM's snapshot of '{name}' .*choose another"):
+            create_engine(f"aer:{name}").probabilities(circuit, inputs(circuit, KINDS[0])[0])
+
+
+@needs_qiskit
+@pytest.mark.slow
+def test_every_listed_device_runs_a_circuit_and_shows_its_signal(monkeypatch) -> None:
+    from qbench_engines import compiling
+
+    monkeypatch.setattr(compiling, "SEEDS", range(1, 3))
+    circuit = Circuit(4, 1, (0, 1, 2, 3))
+    angles = torch.full((1, *circuit.angles_shape), 0.4, dtype=torch.float64)
+    exact = TorchEngine().probabilities(circuit, angles)
+    for row in engine_devices("aer"):
+        found = create_engine(f"aer:{row['name']}").probabilities(circuit, angles)
+        assert float((found - exact).abs().sum()) / 2 < 0.2, row["name"]
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch) -> None:

@@ -28,7 +28,7 @@ from qbench.engines import create_engine, engine_devices
 from qbench.engines.sampling import SampledEngine, standard_errors
 from qbench.errors import UnknownNameError, Unsupported, UsageError
 from qbench.records.store import RunStore
-from qbench_quantum.models import Amplitude, ReUpload
+from qbench_quantum.models import Amplitude, ReUpload, SplitReUpload
 
 pytestmark = needs_pennylane
 GRADIENTS = ("pennylane", "pennylane:lightning.qubit", "pennylane:default.mixed")
@@ -147,7 +147,7 @@ def test_shots_on_an_exact_device_are_drawn_from_its_probabilities() -> None:
     assert engine.differentiable
 
 
-@pytest.mark.parametrize("build", [ReUpload, Amplitude])
+@pytest.mark.parametrize("build", [ReUpload, SplitReUpload, Amplitude])
 def test_a_torch_layer_is_the_model(build: type) -> None:
     from qbench_engines.pennylane_circuits import torch_layer
 
@@ -175,12 +175,19 @@ def test_a_torch_layer_is_the_model(build: type) -> None:
 @pytest.mark.parametrize(
     "device", ["lightning.qubit", pytest.param("qiskit.aer", marks=needs_qiskit)]
 )
-@pytest.mark.parametrize("build", [ReUpload, Amplitude])
-def test_a_torch_layer_on_another_device(build: type, device: str) -> None:
+@pytest.mark.parametrize(
+    ("model", "features"),
+    [
+        (ReUpload(3, 4, 2, 12), 12),
+        (ReUpload(3, 4, 2, 10), 10),  # which does not divide the 36 rotations
+        (SplitReUpload(4, 2, 3, 10), 10),  # with idle rotations in the last round
+        (Amplitude(4, 2, 8), 8),
+    ],
+)
+def test_a_torch_layer_on_another_device(model: nn.Module, features: int, device: str) -> None:
     from qbench_engines.pennylane_circuits import torch_layer
 
-    features = 12 if build is ReUpload else 8
-    model = random_weights(ReUpload(3, 4, 2, features) if build is ReUpload else Amplitude(4, 2, 8))
+    model = random_weights(model)
     x = torch.rand(4, features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         torch.testing.assert_close(torch_layer(model, device)(x), model(x), atol=1e-5, rtol=0)

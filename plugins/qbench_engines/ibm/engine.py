@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-import warnings
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit_ibm_runtime import SamplerV2
 from torch import Tensor
 
 from qbench.circuits.circuit import Circuit
-from qbench.engines.sampling import fresh_seed
-from qbench.errors import UsageError
 from qbench_engines import host
-from qbench_engines.backends import check_size, fake_backend
+from qbench_engines.backends import fake_backend
+from qbench_engines.compiling import check_size
+from qbench_engines.device import DeviceEngine, check_device_shots
+from qbench_engines.ibm import sampler
 from qbench_engines.ibm.factory import FAKE
 from qbench_engines.ibm.local import fake_device
-from qbench_engines.ibm.programs import REGISTER, compile_for, loaded, readout_for, values_of
 from qbench_engines.ibm.service import Service
-from qbench_hardware.interface import Counts, Job, JobResult, JobState, Program
+from qbench_engines.programs import (
+    REGISTER,
+    compile_for,
+    counts_of,
+    loaded,
+    readout_for,
+    values_of,
+)
+from qbench_hardware.interface import Counts, FreePlan, Job, JobResult, JobState, Program
 
 JOB_OVERHEAD_S = 2.0
 LEAST_EXECUTION_S = 350e-6
-_NO_GRADIENTS = "a device only counts outcomes"
+# A job that takes three times what is estimated, and a minute more, is stopped: something is wrong.
+MARGIN, SLACK_S = 3, 60
+RANDOMIZATIONS = 32  # random Pauli frames of a circuit, as the Sampler has them
 
 
-class IbmEngine:
+class IbmEngine(DeviceEngine):
     """A device of IBM Quantum, or `fake_NAME` for its snapshot in this process.
 
     It takes jobs (`qbench_hardware.interface.JobEngine`). A fake device also runs circuits at once,
@@ -40,51 +49,30 @@ class IbmEngine:
 
     Raises:
         UnknownNameError: There is no such fake device.
+        UsageError: A fake device does not take that many shots.
     """
 
-    exact = False
-    differentiable = False
-    poll_s = 5.0
-    settle_s = 30.0
+    free_plan = FreePlan("IBM's Open Plan", 600.0, "28 days")
 
     def __init__(self, device: str, shots: int, seed: int) -> None:
-        self.name, self.device, self.shots = f"ibm:{device}", device, shots
-        self.local = device.startswith(FAKE)
-        if self.local:
-            fake_backend(device)
+        local = device.startswith(FAKE)
+        super().__init__(f"ibm:{device}", device, shots, seed, local=local)
         self._service = Service(device)
-        self._generator = np.random.default_rng(seed)
-        self._programs: dict[tuple[Circuit, bool], Program] = {}
+        if local:
+            self._check_shots()
 
-    def probabilities(
-        self, circuit: Circuit, angles: Tensor, state: Tensor | None = None
-    ) -> Tensor:
-        """Relative frequencies (batch, 2^m); arguments as in `qbench.interfaces.Engine`.
-
-        Raises:
-            Unsupported: A gradient is asked for.
-            UsageError: The device is a real one, or arguments do not fit.
-        """
-        host.refuse_gradients(self.name, _NO_GRADIENTS, angles, state)
-        if not self.local:
-            raise UsageError(
-                f"engine {self.name!r} is paid by the job: use 'qbench hardware run', which keeps "
-                "a ledger of what was handed in"
-            )
-        key = (circuit, state is not None)
-        if key not in self._programs:
-            self._programs[key] = self.compile(*key)
-        values = self.values(self._programs[key], circuit, angles, state)
-        seed = fresh_seed(self._generator)
-        result = self.run(Job("direct", self._programs[key], values, self.shots, seed))
-        return host.write(result.counts / self.shots, angles)
+    @property
+    def account(self) -> str | None:
+        """The CRN of the instance that pays, which names its account too; None for fake devices."""
+        return None if self.local else self._service.instance
 
     def compile(self, circuit: Circuit, amplitudes: bool) -> Program:
         """The circuit for this device, on the qubits where it most likely succeeds.
 
         Raises:
-            UsageError: It needs more qubits than the device has.
+            UsageError: It needs more qubits than the device has, or more shots than it takes.
         """
+        self._check_shots()
         check_size(self.name, self._backend, circuit.qubits)
         return compile_for(circuit, amplitudes, self._backend)
 
@@ -107,24 +95,26 @@ class IbmEngine:
         execution = max(LEAST_EXECUTION_S, pause + job.program.about["duration_s"])
         return JOB_OVERHEAD_S + job.circuits * job.shots * float(execution)
 
+    def dry_run(self, job: Job) -> float | None:
+        """QPU seconds that IBM's own dry run says a job would take; None where it offers none."""
+        if self.local or not sampler.CLIENT_SIDE:
+            return None
+        return self._service.dry_run(_pubs(job), job.shots, sampler_options(job.options, job.shots))
+
     def mitigation(self, options: Mapping[str, Any]) -> dict[str, Any]:
         """Options that have an effect: on a fake device, none."""
         return {} if self.local else dict(options)
 
     def run(self, job: Job) -> JobResult:
         """Run a job on a fake device, in this process."""
-        backend = fake_device(self.device, job.program.about["qubits"])
-        options = {"simulator": {"seed_simulator": job.seed}}
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*no effect in local testing mode.*")
-            sampler = SamplerV2(mode=backend, options=options)
-            result = sampler.run([(loaded(job.program), job.values)], shots=job.shots).result()
-        return JobResult(_counts(result))
+        device = fake_device(self.device, job.program.about["qubits"])
+        return JobResult(_counts(sampler.simulated(device, _pubs(job), job.shots, job.seed)))
 
     def submit(self, job: Job, tag: str) -> str:
         """Hand a job in under a tag; returns its id."""
-        pubs = [(loaded(job.program), job.values)]
-        return self._service.submit(pubs, job.shots, tag, sampler_options(job.options))
+        longest = math.ceil(MARGIN * self.seconds(job) + SLACK_S)
+        options = sampler_options(job.options, job.shots) | {"max_execution_time": longest}
+        return self._service.submit(_pubs(job), job.shots, tag, options)
 
     def find(self, tag: str) -> list[str]:
         """Ids of the jobs under a tag, the oldest first."""
@@ -143,36 +133,42 @@ class IbmEngine:
         """Close the batch that jobs were handed in with; they run on."""
         self._service.close()
 
+    def _check_shots(self) -> None:
+        most = getattr(self._backend.configuration(), "max_shots", None)
+        check_device_shots(self.name, self.shots, most)
+
     @property
     def _backend(self) -> Any:
         return fake_backend(self.device) if self.local else self._service.backend
 
 
-def sampler_options(options: Mapping[str, Any]) -> dict[str, Any]:
+def sampler_options(options: Mapping[str, Any], shots: int) -> dict[str, Any]:
     """Mitigation as the Sampler takes it.
 
     `dynamical_decoupling` names a sequence (XX, XpXm, XY4); `twirling` is what is twirled: gates,
-    measurement, or all. Left out, both are off.
+    measurement, or all. Left out, both are off. Shots are dealt out evenly among at most
+    `RANDOMIZATIONS` frames, since the Sampler by itself takes more shots where it does not come
+    out even: those would be paid for, and not what was asked for.
     """
     sequence, twirled = options.get("dynamical_decoupling"), options.get("twirling")
     decoupling = {"enable": True, "sequence_type": sequence} if sequence else {"enable": False}
-    return {
-        "dynamical_decoupling": decoupling,
-        "twirling": {
-            "enable_gates": twirled in ("gates", "all"),
-            "enable_measure": twirled in ("measurement", "all"),
-        },
+    twirling: dict[str, Any] = {
+        "enable_gates": twirled in ("gates", "all"),
+        "enable_measure": twirled in ("measurement", "all"),
     }
+    if twirled:
+        frames = max(n for n in range(1, RANDOMIZATIONS + 1) if shots % n == 0)
+        twirling |= {"num_randomizations": frames, "shots_per_randomization": shots // frames}
+    return {"dynamical_decoupling": decoupling, "twirling": twirling}
+
+
+def _pubs(job: Job) -> list[tuple[Any, NDArray[np.float64]]]:
+    return [(loaded(job.program), job.values)]
 
 
 def _counts(result: Any) -> Counts:
-    """Counts (circuits, 2^m); classical bit k is measured wire k, which is to be the k-th highest
-    bit, while Qiskit's bit 0 is the lowest."""
+    """Counts (circuits, 2^m) of the one PUB of a job."""
     bits = result[0].data[REGISTER]
-    m, circuits = bits.num_bits, int(np.prod(bits.shape))
-    order = [int(format(i, f"0{m}b")[::-1], 2) for i in range(2**m)]
-    flat, counts = bits.reshape((circuits,)), np.zeros((circuits, 2**m), np.int64)
-    for circuit in range(circuits):
-        for outcome, count in flat.get_int_counts(circuit).items():
-            counts[circuit, order[outcome]] = count
-    return counts
+    circuits = int(np.prod(bits.shape))
+    flat = bits.reshape((circuits,))
+    return counts_of([flat.get_int_counts(one) for one in range(circuits)], 2**bits.num_bits)

@@ -30,20 +30,17 @@ def ibm(device: str | None = None, shots: int | None = None, seed: int = 0) -> E
     if device is None:
         raise UsageError("engine 'ibm' needs a device: ibm:ibm_torino, or ibm:fake_marrakesh")
     name = f"ibm:{device}"
-    if shots is None:
-        raise UsageError(f"engine {name!r} only samples: give a number of shots, e.g. --shots 4096")
-    if shots < 1:
-        raise UsageError(f"engine {name!r}: {shots} shots; give at least 1")
-    require("qiskit_ibm_runtime", "qiskit", name)
+    require("qiskit_ibm_runtime", "ibm", name)
     if device.startswith(FAKE):
-        require("qiskit_aer", "qiskit", name)
+        require("qiskit_aer", "ibm", name)
+    checked = importlib.import_module("qbench_engines.device").check_device_shots(name, shots, None)
     module = importlib.import_module("qbench_engines.ibm.engine")
-    engine: Engine = module.IbmEngine(device, shots, seed)
+    engine: Engine = module.IbmEngine(device, checked, seed)
     return engine
 
 
 def devices() -> list[Mapping[str, Any]]:
     """The fake devices, one row each; the real ones are those of your account."""
-    require("qiskit_ibm_runtime", "qiskit", "ibm")
+    require("qiskit_ibm_runtime", "ibm", "ibm")
     module = importlib.import_module("qbench_engines.backends")
     return [{**vars(found), "name": FAKE + found.name} for found in module.fake_backends()]

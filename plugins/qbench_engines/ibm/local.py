@@ -1,4 +1,4 @@
-"""Fake devices: the Sampler's local testing mode, on the noise of the qubits that are used.
+"""Fake devices: a simulator with the noise of the qubits that are used.
 
 A fake backend models all of its qubits anew for every job, which takes ten seconds on the larger
 ones and changes nothing: qubits that no gate touches stay in |0> and are not read.
@@ -6,18 +6,17 @@ ones and changes nothing: qubits that no gate touches stay in |0> and are not re
 
 from __future__ import annotations
 
-from typing import Any
-
 from qiskit.transpiler import Target
 from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
 
-from qbench_engines.backends import backend_names, fake_backend, short_name
+from qbench_engines.backends import fake_backend
 
 
-def fake_device(name: str, qubits: list[int]) -> Any:
-    """A fake backend with the noise of some of its qubits: gates, relaxation, and readout.
+def fake_device(name: str, qubits: list[int]) -> AerSimulator:
+    """A simulator of circuits on a fake backend, with the noise of some of its qubits: gates,
+    relaxation, and readout.
 
     Args:
         name: With or without `fake_`.
@@ -26,17 +25,16 @@ def fake_device(name: str, qubits: list[int]) -> Any:
     Raises:
         UnknownNameError: There is none of that name.
     """
-    full = fake_backend(name)
-    backend = backend_names()[short_name(name)]()
-    target = _only(full.target, frozenset(qubits))
+    full = fake_backend(name).target
+    target = _only(full, frozenset(qubits))
     noise = NoiseModel(basis_gates=list(target.operation_names))
     for gate, where, error in basic_device_gate_errors(target=target):
         noise.add_quantum_error(error, gate, where, warnings=False)
     for where, error in basic_device_readout_errors(target=target):
         noise.add_readout_error(error, where)
-    backend.sim = AerSimulator()
-    backend.set_options(noise_model=noise)
-    return backend
+    simulator = AerSimulator(noise_model=noise)
+    simulator.set_max_qubits(full.num_qubits)  # idle ones cost nothing
+    return simulator
 
 
 def _only(target: Target, qubits: frozenset[int]) -> Target:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 import requests
 from ibm_cloud_sdk_core import ApiException  # type: ignore[import-untyped]
@@ -27,15 +24,13 @@ from qiskit_ibm_runtime.exceptions import (
 )
 
 from qbench.errors import QbenchError
+from qbench_engines.ibm.scrubbing import scrubbed
 from qbench_hardware.interface import ServiceError, ServiceUnavailableError
 
 HOW_TO = "docs/hardware.md says how"
-ACCOUNT_FILE = Path.home() / ".qiskit" / "qiskit-ibm.json"
-HIDDEN = "***"
 _NETWORK = (requests.ConnectionError, requests.Timeout, ConnectionError, TimeoutError)
 _DENIED = (400, 401, 403)
 _BUSY = (429, 500, 502, 503, 504)
-_LONGEST = 400  # characters of IBM's own words
 
 
 @contextmanager
@@ -63,14 +58,7 @@ def translated(doing: str) -> Iterator[None]:
     except Exception as error:
         kind, text = _meaning(error)
         # `from None`: the chain below would show IBM's words in a traceback, token and all.
-        raise kind(scrubbed(f"cannot {doing}: {text}")) from None
-
-
-def scrubbed(text: str) -> str:
-    """One line in which no known token is left."""
-    for secret in _secrets():
-        text = text.replace(secret, HIDDEN)
-    return " ".join(text.split())
+        raise kind(f"cannot {doing}: {text}") from None
 
 
 def _meaning(error: Exception) -> tuple[type[ServiceError], str]:
@@ -135,18 +123,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _words(error: Exception) -> str:
-    text = " ".join(str(getattr(error, "message", None) or error).split()).strip("'\"")
-    return text if len(text) <= _LONGEST else text[:_LONGEST] + "..."
-
-
-def _secrets() -> list[str]:
-    found = [os.environ.get("QISKIT_IBM_TOKEN", "")]
-    try:
-        accounts = json.loads(ACCOUNT_FILE.read_bytes())
-        found += [account.get("token") or "" for account in accounts.values()]
-    except (OSError, ValueError, AttributeError):
-        pass
-    return sorted(filter(None, found), key=len, reverse=True)
+    return scrubbed(str(getattr(error, "message", None) or error)).strip("'\"")
 
 
 @cache

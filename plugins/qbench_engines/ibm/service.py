@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, cast
 
-from qiskit_ibm_runtime import Batch, QiskitRuntimeService, SamplerV2
+from qiskit_ibm_runtime import Batch, QiskitRuntimeService
 
 from qbench.errors import UnknownNameError
-from qbench_engines.ibm.messages import scrubbed, translated
+from qbench_engines.ibm import sampler
+from qbench_engines.ibm.messages import translated
+from qbench_engines.ibm.scrubbing import scrubbed
 from qbench_hardware.interface import JobState, ServiceError, State
+
+DRY_RUN, DRY_RUN_S = "qbench-dry-run", 60.0  # its tag, and how long it is waited for
 
 _STATES: dict[str, State] = {
     "INITIALIZING": "queued",
@@ -56,21 +61,41 @@ class Service:
             self._backend = found[0]
         return self._backend
 
+    @property
+    def instance(self) -> str:
+        """The CRN of the instance that the device is used through, and that pays."""
+        return str(getattr(self.backend, "_instance", None) or self._service.active_instance())
+
     def submit(self, pubs: list[Any], shots: int, tag: str, options: dict[str, Any]) -> str:
         """Hand a Sampler job in under a tag, inside this process's batch; returns its id."""
         backend = self.backend
         with translated("submit a job"):
             if self._batch is None:
                 self._batch = Batch(backend=backend)
-            sampler = SamplerV2(mode=self._batch, options=options)
-            sampler.options.environment.job_tags = [tag]
-            return str(sampler.run(pubs, shots=shots).job_id())
+            return str(sampler.handed_in(self._batch, pubs, shots, [tag], options).job_id())
+
+    def dry_run(self, pubs: list[Any], shots: int, options: dict[str, Any]) -> float | None:
+        """QPU seconds that IBM says a job would take, None where it does not say.
+
+        Only some plans have this, and the free one does not. Nothing is charged.
+        """
+        backend = self.backend
+        try:
+            with translated("ask for a dry run"):
+                job = sampler.handed_in(backend, pubs, shots, [DRY_RUN], options, dry_run=True)
+                job.wait_for_final_state(timeout=DRY_RUN_S)
+                return float(job.usage()) or None
+        except ServiceError as error:
+            logging.getLogger("qbench").info("%s", error)
+            return None
 
     def find(self, tag: str) -> list[str]:
         """Ids of the jobs under a tag, the oldest first."""
-        _ = self.backend  # the instance with this device is the one that has its jobs
+        instance = self.instance
         with translated("look for jobs"):
-            found = self._service.jobs(job_tags=[tag], limit=None, descending=False)
+            found = self._service.jobs(
+                job_tags=[tag], instance=instance, limit=None, descending=False
+            )
             return [str(job.job_id()) for job in found]
 
     def state(self, job_id: str) -> JobState:
@@ -92,7 +117,8 @@ class Service:
             result, metrics = job.result(), job.metrics()
         usage = metrics.get("usage") or {}
         times = metrics.get("timestamps") or {}
-        return result, times.get("finished"), usage.get("quantum_seconds")
+        seconds = usage.get("qpu_charge_time_seconds", usage.get("quantum_seconds"))  # before 0.50
+        return result, times.get("finished"), seconds
 
     def close(self) -> None:
         """Close the batch; its jobs run on. A batch that cannot be closed closes by itself."""

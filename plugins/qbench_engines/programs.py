@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import io
-from importlib.metadata import version
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit, qpy
 from qiskit.circuit import ParameterVector
+from qiskit.exceptions import QiskitError
 
 from qbench.circuits.circuit import Circuit
 from qbench.errors import StoreError
 from qbench.text import one_line
 from qbench_engines import host
-from qbench_engines.compiling import compiled, estimated_success
+from qbench_engines.compiling import compiled, estimated_success, in_native_gates, versions
 from qbench_engines.mottonen import ry_angles
 from qbench_engines.qiskit_circuits import AMPLITUDES, ANGLES
-from qbench_hardware.interface import Program
+from qbench_hardware.interface import Counts, Program
 
 REGISTER = "c"
 PREPARED = "prepared"
-_PACKAGES = ("qiskit", "qiskit-ibm-runtime", "qiskit-aer")
+_PACKAGES = ("qiskit", "qiskit-ibm-runtime", "qiskit-aer", "iqm-client")
 
 
 def compile_for(circuit: Circuit, amplitudes: bool, backend: Any) -> Program:
@@ -34,8 +35,7 @@ def compile_for(circuit: Circuit, amplitudes: bool, backend: Any) -> Program:
 def readout_for(program: Program, backend: Any) -> tuple[Program, NDArray[np.float64]]:
     """Circuits that prepare each outcome on the qubits that a program measures, and their values.
 
-    SX RZ(t) SX flips a qubit at t = 0 and leaves it at t = π, up to phases, so that one circuit
-    prepares all outcomes in a device's own gates.
+    One circuit prepares all outcomes: RX(t) flips a qubit at t = π and leaves it at t = 0.
     """
     source = loaded(program)
     reads = {
@@ -46,15 +46,13 @@ def readout_for(program: Program, backend: Any) -> tuple[Program, NDArray[np.flo
     turns = ParameterVector(PREPARED, len(reads))
     prepared = QuantumCircuit(source.num_qubits, len(reads))
     for bit, qubit in sorted(reads.items()):
-        prepared.sx(qubit)
-        prepared.rz(turns[bit], qubit)
-        prepared.sx(qubit)
+        prepared.rx(turns[bit], qubit)
     prepared.barrier(*reads.values())
     for bit, qubit in sorted(reads.items()):
         prepared.measure(qubit, bit)
     m = len(reads)
     bits = (np.arange(2**m)[:, None] >> np.arange(m - 1, -1, -1)) & 1
-    return described(prepared, backend), np.where(bits == 1, 0.0, np.pi)
+    return described(in_native_gates(prepared, backend), backend), np.where(bits == 1, np.pi, 0.0)
 
 
 def described(isa: QuantumCircuit, backend: Any) -> Program:
@@ -74,11 +72,18 @@ def described(isa: QuantumCircuit, backend: Any) -> Program:
         "parameters": isa.num_parameters,
         "two_qubit_gates": isa.num_nonlocal_gates(),
         "depth": isa.depth(lambda gate: gate.operation.name not in ("rz", "barrier")),
-        "duration_s": isa.estimate_duration(backend.target, unit="s"),
+        "duration_s": _duration(isa, backend.target),
         "estimated_success": estimated_success(isa, backend.target),
-        "versions": {package: version(package) for package in _PACKAGES},
+        "versions": versions(_PACKAGES),
     }
     return Program(buffer.getvalue(), 2 ** len(reads), about)
+
+
+def _duration(isa: QuantumCircuit, target: Any) -> float | None:
+    try:
+        return float(isa.estimate_duration(target, unit="s"))
+    except QiskitError:  # the device does not say how long its gates take
+        return None
 
 
 def loaded(program: Program) -> QuantumCircuit:
@@ -108,3 +113,18 @@ def values_of(program: Program, inputs: host.Inputs) -> NDArray[np.float64]:
         np.broadcast_to(sources[p.vector.name][:, p.index], inputs.batch) for p in parameters
     ]
     return np.stack(columns, 1) if columns else np.empty((inputs.batch, 0))
+
+
+def counts_of(found: Sequence[Mapping[int, int]], outcomes: int) -> Counts:
+    """Counts (circuits, 2^m) from one mapping of outcomes to counts for each circuit.
+
+    Classical bit k is measured wire k, which is to be the k-th highest bit, while Qiskit's bit 0 is
+    the lowest.
+    """
+    m = outcomes.bit_length() - 1
+    order = [int(format(i, f"0{m}b")[::-1], 2) for i in range(outcomes)]
+    counts = np.zeros((len(found), outcomes), np.int64)
+    for circuit, seen in enumerate(found):
+        for outcome, count in seen.items():
+            counts[circuit, order[outcome]] = count
+    return counts
