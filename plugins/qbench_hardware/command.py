@@ -14,7 +14,6 @@ from qbench.cli.options import (
     HELP,
     Listed,
     dataset_option,
-    eps_option,
     json_option,
     limit_option,
     plugin_option,
@@ -62,7 +61,10 @@ def hardware() -> None:
 @click.option("--model", required=True, help="The model ('qbench models').")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Its seed.")
 @click.option(
-    "--engine", required=True, metavar="ibm:DEVICE", help="E.g. ibm:ibm_torino, ibm:fake_marrakesh."
+    "--engine",
+    required=True,
+    metavar="NAME:DEVICE",
+    help="E.g. ibm:ibm_torino, ibm:fake_marrakesh, iqm:fake_garnet.",
 )
 @click.option("--shots", type=int, default=4096, show_default=True, help="Runs of each circuit.")
 @click.option(
@@ -80,7 +82,11 @@ def hardware() -> None:
     help="An attack without gradients on the device itself, such as square:queries=100 "
     "(repeatable); every query of it is a job.",
 )
-@eps_option
+@click.option(
+    "--eps",
+    type=Listed(float, "numbers"),
+    help="Budgets ε in pixel units.  [default: the one that the protocol ranks by, such as 0.1]",
+)
 @click.option(
     "--readout/--no-readout",
     default=False,
@@ -121,7 +127,9 @@ def hardware() -> None:
     help="Folder of the run.  [default: runs/hardware-..., one for each selection]",
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Print circuits, gates and QPU seconds, and do nothing."
+    "--dry-run",
+    is_flag=True,
+    help="Print circuits, gates, QPU seconds and what a free plan takes; run nothing.",
 )
 @detach_option
 @plugin_option
@@ -152,7 +160,7 @@ def run(
     from qbench.errors import UsageError
     from qbench.protocols import load_protocol
     from qbench.records.store import first_error
-    from qbench_hardware.costs import estimate
+    from qbench_hardware.costs import dry_run_of, estimate
     from qbench_hardware.plan import FILE, HardwarePlan, plugins_of
     from qbench_hardware.run import HardwareRun
 
@@ -177,7 +185,7 @@ def run(
     if dry_run or not begun:
         cost = estimate(selected)
         if dry_run:
-            print_estimate(selected, cost, as_json)
+            print_estimate(selected, cost, as_json, dry_run_of(selected, cost))
             return
         _confirm(cost.seconds, max_qpu_seconds, yes)
     _go_on(selected, as_json, detach=detach, command=typed())
@@ -196,11 +204,13 @@ def status(folder: Path, plugins: tuple[PluginFile, ...], as_json: bool) -> None
     """
     from qbench_hardware.ledger import Ledger
     from qbench_hardware.plan import HardwarePlan
+    from qbench_hardware.run import check_account
     from qbench_hardware.submitter import JobSubmitter
 
     plan = HardwarePlan.load(folder)
     engine = plan.connect(plan.registry(plugins))
     ledger = Ledger(folder / "hardware" / "ledger.jsonl")
+    check_account(plan, ledger, engine)
     submitter = JobSubmitter(engine, ledger, folder, plan.run_id, resumed=True)
     rows = [
         {

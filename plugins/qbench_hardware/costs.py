@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from qbench.errors import UsageError
 from qbench_hardware.circuits import circuits_of
 from qbench_hardware.interface import Program
 from qbench_hardware.run import READOUT, HardwareRun, job_name
+
+MOST_IMAGES = 10_000  # beyond which nobody asks what a free plan pays for
 
 
 @dataclass(frozen=True)
@@ -22,15 +25,19 @@ class Estimate:
         rows: One for each kind of work: `work`, `jobs`, `circuits`, `shots`, `qpu_s`. The queries
             of an attack on the device are those of images that stand until the end: the most it
             can take.
+        images: How many images that is for.
+        free_images: For how many the vendor's free plan pays; None where there is none.
     """
 
     program: Program
     rows: list[dict[str, Any]]
+    images: int
+    free_images: int | None
 
     @property
     def seconds(self) -> float:
         """QPU seconds of all work."""
-        return float(sum(row["qpu_s"] for row in self.rows))
+        return _seconds(self.rows)
 
 
 def estimate(run: HardwareRun) -> Estimate:
@@ -42,9 +49,34 @@ def estimate(run: HardwareRun) -> Estimate:
     x = run.context.split.x
     model = run.context.provided.create().eval()
     program = run.compiled(circuits_of(model, x[:1]))
+    plan = run.engine.free_plan
+    free = None
+    if plan is not None and not run.engine.local:
+        # The more images, the more seconds: the last number that fits.
+        fits = range(1, MOST_IMAGES + 1)
+        free = bisect_right(fits, plan.seconds, key=lambda n: _seconds(_rows(run, program, n)))
+    return Estimate(program, _rows(run, program, len(x)), len(x), free)
+
+
+def dry_run_of(run: HardwareRun, cost: Estimate) -> float | None:
+    """What the service itself says that the first job of clean images would take, in QPU seconds.
+
+    None where it does not say. The images are read by a model that is not trained, since angles do
+    not change how long a circuit takes.
+    """
+    model = run.context.provided.create().eval()
+    images = run.context.split.x[: run.plan.chunk]
+    return run.engine.dry_run(run.jobs("dry run", model, images)[0])
+
+
+def _seconds(rows: list[dict[str, Any]]) -> float:
+    return float(sum(row["qpu_s"] for row in rows))
+
+
+def _rows(run: HardwareRun, program: Program, images: int) -> list[dict[str, Any]]:
     rows = [
-        _row(run, program, "clean images", len(x)),
-        _row(run, program, "attacks on the ideal simulator", len(x), len(run.ideal)),
+        _row(run, program, "clean images", images),
+        _row(run, program, "attacks on the ideal simulator", images, len(run.ideal)),
     ]
     if run.plan.readout:
         rows.append(_row(run, program, READOUT, program.outcomes))
@@ -58,8 +90,8 @@ def estimate(run: HardwareRun) -> Estimate:
                 "(`passes`): it may not search on a device that is paid for"
             )
         # One more round evaluates what came out.
-        rows.append(_row(run, program, job_name(task, "on the device: "), len(x), queries + 1))
-    return Estimate(program, rows)
+        rows.append(_row(run, program, job_name(task, "on the device: "), images, queries + 1))
+    return rows
 
 
 def _row(

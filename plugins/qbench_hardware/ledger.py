@@ -23,6 +23,7 @@ class Entry(Strict):
         key: The job's hash; its tag at the service is `tag`.
         name, circuits, shots, seconds: The job, and the QPU time it was estimated at.
         at: When it was last intended.
+        account: Who pays, as the service names it.
         versions, calibrated: Of the packages and the device, when it was first intended.
         status: `intended` without an id means: perhaps accepted, perhaps not.
         job_id: At the service; None for a job that ran in this process.
@@ -38,6 +39,7 @@ class Entry(Strict):
     shots: Count
     seconds: Positive
     at: AwareDatetime
+    account: Text | None = None
     versions: dict[str, Text] = Field(default_factory=dict)
     calibrated: Text | None = None
     status: Literal["intended", "submitted", "failed", "collected"] = "intended"

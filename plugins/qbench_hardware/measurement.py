@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from qbench.evaluation import scoring
 from qbench.evaluation.attack import accuracies
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext, run_task
-from qbench.records.columns import Columns, to_npz
+from qbench.records.columns import to_npz
 from qbench.records.identity import AttackId
-from qbench.records.record import Device
-from qbench.records.results import Result
-from qbench_hardware.circuits import Replayed, on_engine, scores_of
+from qbench.records.record import AccuracyMetrics, Device
+from qbench_hardware.circuits import scores_of
 from qbench_hardware.interface import Job
 from qbench_hardware.noise import Readout, Signal, score_errors
 from qbench_hardware.run import CLEAN, Frequencies, HardwareRun, Images, Work, require_done
+from qbench_hardware.worst import Counted, worst_case
 
 Row = dict[str, Any]
 
@@ -45,8 +46,11 @@ class DeviceTask(Task):
         """Score."""
         trained, (x, y) = context.trained(inputs), (context.split.x, context.split.y)
         model, readout = context.ideal(trained), self.readout
-        with on_engine(model, Replayed([corrected(one, readout) for one in self.counted])):
-            scored = scoring.score(model, x, self.images.x, y)
+        clean, adversarial = (
+            scores_of(model, images, corrected(counted, readout))[None]
+            for images, counted in zip((x, self.images.x), self.counted, strict=True)
+        )
+        scored = scoring.outcomes(clean, adversarial, x, self.images.x, y)
         shots, signs = self.identity.engine, None if readout is None else readout.signs
         assert shots is not None
         assert shots.shots is not None
@@ -75,21 +79,21 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
     """
     model, sets = work.model, [(CLEAN, work.x), *((one.name, one.x) for one in attacked)]
     jobs = [run.jobs(name, model, x) for name, x in sets]
-    raw = [run.frequencies(part) for part in jobs]
+    counts = [run.counts(part) for part in jobs]
+    raw = [one / run.plan.shots for one in counts]
     program = jobs[0][0].program
     readout = run.readout(program)
     exact = np.concatenate([scoring.predict(model, x).double().numpy() for _, x in sets])
     rows = [_row(images) for images in attacked]
     signals: dict[str, Signal | None] = {}
-    robust: dict[str, list[Any]] = {}
-    for way, correction in {"raw": None, **({"corrected": readout} if readout else {})}.items():
+    ways = {"raw": None, **({"corrected": readout} if readout else {})}
+    for way, correction in ways.items():
         used = [corrected(one, correction) for one in raw]
         shown = [
             scores_of(model, x, u).double().numpy() for (_, x), u in zip(sets, used, strict=True)
         ]
         signals[way] = signal = Signal.fitted(exact, np.concatenate(shown))
-        robust[way] = []
-        for row, images, counts, own in zip(rows, attacked, raw[1:], jobs[1:], strict=True):
+        for row, images, seen, own in zip(rows, attacked, raw[1:], jobs[1:], strict=True):
             task = DeviceTask(
                 identity=run.identity(
                     images.task, on_device=images.on_device, readout=correction is not None
@@ -99,17 +103,18 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
                 limit=images.task.limit,
                 plugins=images.task.plugins,
                 images=images,
-                counted=(raw[0], counts),
+                counted=(raw[0], seen),
                 readout=correction,
                 device=_device(run, [*jobs[0], *own], signal),
             )
             result = run_task(task, {run.training.identity.id: work.trained})
             require_done(result.record)
             run.store.write(result)
-            assert result.columns is not None
-            kept = _robust(result.columns)
-            robust[way].append(kept)
-            row |= {f"{way} clean": _clean(result), f"{way} robust": float(kept.mean())}
+            metrics = result.record.metrics
+            assert isinstance(metrics, AccuracyMetrics)
+            row[f"{way} clean"] = metrics.clean_accuracy
+            row[f"{way} robust"] = metrics.robust_accuracy
+    counted = [Counted(x, of) for (_, x), of in zip(sets, counts, strict=True)]
     return {
         "model": run.plan.model,
         "seed": run.plan.seed,
@@ -121,7 +126,7 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
         "mitigation": run.options,
         "circuit": dict(program.about),
         "jobs": len(run.submitter.ledger.entries),
-        "rows": [*rows, *_worst(rows, robust)],
+        "rows": [*rows, *_worst(run, model, rows, counted, ways)],
         "signal": {way: None if s is None else asdict(s) for way, s in signals.items()},
         "readout_error": None if readout is None else readout.error,
         "score_error": float(score_errors(np.concatenate(raw), run.plan.shots).mean()),
@@ -158,25 +163,23 @@ def _row(images: Images) -> Row:
     }
 
 
-def _robust(columns: Columns) -> Any:
-    clean = columns["clean_prediction"] == columns["label"]
-    return clean & (columns["adversarial_prediction"] == columns["label"])
-
-
-def _clean(result: Result) -> float:
-    columns = result.columns or {}
-    return float(np.mean(columns["clean_prediction"] == columns["label"]))
-
-
-def _worst(rows: Sequence[Row], robust: dict[str, list[Any]]) -> list[Row]:
-    """The worst case over attacks at each budget with more than one."""
+def _worst(
+    run: HardwareRun,
+    model: nn.Module,
+    rows: Sequence[Row],
+    counted: Sequence[Counted],
+    ways: Mapping[str, Readout | None],
+) -> list[Row]:
+    """The worst case over attacks at each budget with more than one, as `worst_case` judges it."""
+    clean, *attacked = counted
     worst = []
     for eps in dict.fromkeys(row["eps"] for row in rows):
         at = [place for place, row in enumerate(rows) if row["eps"] == eps]
         if len(at) > 1:
             row: Row = {"attack": "worst case", "eps": eps, "crafted on": "both"}
-            for way, images in robust.items():
+            for way, readout in ways.items():
                 row[f"{way} clean"] = rows[at[0]][f"{way} clean"]
-                row[f"{way} robust"] = float(np.min([images[i] for i in at], axis=0).mean())
+                asked = [attacked[place] for place in at]
+                row[f"{way} robust"] = worst_case(model, run.context.split.y, clean, asked, readout)
             worst.append(row)
     return worst

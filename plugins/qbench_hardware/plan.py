@@ -24,6 +24,7 @@ from qbench.registry import Registry, load_registry
 from qbench_hardware.interface import JobEngine
 
 FILE = Path("hardware", "run.json")
+_OF_A_RUN = {"run_id", "account"}
 Least1 = Annotated[Count, Field(ge=1)]
 
 
@@ -44,6 +45,8 @@ class HardwarePlan(Strict):
         plugins: Names of plugin files with the SHA-256 of each. Not where they are: whoever goes
             on with a run names them again, so that a folder cannot have its own code run.
         run_id: Told apart by it: the same plan run twice is two measurements.
+        account: Who pays, as the service names it: jobs are found again only there. Known once the
+            run has begun; None where nothing is paid.
     """
 
     model: Text
@@ -61,15 +64,16 @@ class HardwarePlan(Strict):
     chunk: Least1 = 100
     plugins: dict[str, Sha256] = Field(default_factory=dict)
     run_id: Text = Field(default_factory=lambda: uuid.uuid4().hex)
+    account: Text | None = None
 
     def same_as(self, other: HardwarePlan) -> bool:
         """Whether two plans ask for the same, whichever run asks."""
-        return self.model_dump(exclude={"run_id"}) == other.model_dump(exclude={"run_id"})
+        return self.model_dump(exclude=_OF_A_RUN) == other.model_dump(exclude=_OF_A_RUN)
 
     @property
     def folder(self) -> Path:
         """Where its results go unless another place is named."""
-        asked = self.model_dump(mode="json", exclude={"run_id", "plugins"})
+        asked = self.model_dump(mode="json", exclude=_OF_A_RUN | {"plugins"})
         device, model = self.engine.replace(":", "-"), f"{self.model}-seed{self.seed}"
         return Path("runs", f"hardware-{device}-{model}-{canonical_sha256(asked)[:8]}")
 
@@ -97,8 +101,11 @@ class HardwarePlan(Strict):
 
         Raises:
             UnknownNameError: A name that nobody provides.
-            UsageError: An attack on the device that needs gradients.
+            UsageError: An attack on the device that needs gradients, or several models.
         """
+        if self.model == "all" or set("*?[,") & set(self.model):
+            raise UsageError(f"--model {self.model}: a run takes one model, by its name")
+        registry.get("model", self.model)  # before anything is made of it
         for name, _ in map(parse_attack, self.device_attacks):
             if registry.get("attack", name).spec.gradient:
                 raise UsageError(
@@ -120,10 +127,9 @@ class HardwarePlan(Strict):
             )
             planned.append(make_plan(selection))
         trainings = [task for task in planned[0] if isinstance(task, TrainingTask)]
-        if len(trainings) != 1:
-            raise UsageError(f"--model {self.model}: a run takes one model")
+        (training,) = trainings
         ideal, device = ([t for t in tasks if isinstance(t, AttackTask)] for tasks in planned)
-        return trainings[0], ideal, device
+        return training, ideal, device
 
     def connect(self, registry: Registry) -> JobEngine:
         """The engine.

@@ -30,7 +30,7 @@ from qbench.records.results import Result
 from qbench.records.schema import Sha256, Strict, canonical_sha256
 from qbench.records.store import RunStore, first_error
 from qbench_hardware.circuits import Batch, circuits_of
-from qbench_hardware.interface import Job, Program
+from qbench_hardware.interface import Counts, Job, JobEngine, Program
 from qbench_hardware.ledger import Ledger
 from qbench_hardware.noise import Readout
 from qbench_hardware.plan import HardwarePlan
@@ -131,6 +131,7 @@ class HardwareRun:
             own_folder(own_folder(self.folder) / "counts")
             resumed = os.path.lexists(self.folder / "run.json")
             if not resumed:
+                self.plan = self.plan.model_copy(update={"account": self.engine.account})
                 self.plan.save(self.root)
             elif HardwarePlan.load(self.root) != self.plan:
                 raise UsageError(
@@ -140,6 +141,7 @@ class HardwareRun:
             else:
                 self._programs.clear()  # the run has its own
             ledger = Ledger(self.folder / "ledger.jsonl")
+            check_account(self.plan, ledger, self.engine)
             self.submitter = JobSubmitter(
                 self.engine, ledger, self.root, self.plan.run_id, resumed=resumed
             )
@@ -206,7 +208,11 @@ class HardwareRun:
         return [*readout, *jobs]
 
     def frequencies(self, jobs: Sequence[Job]) -> Frequencies:
-        """Relative frequencies (n, outcomes) of jobs that are collected.
+        """Relative frequencies (n, outcomes) of jobs that are collected, as `counts`."""
+        return self.counts(jobs) / jobs[0].shots
+
+    def counts(self, jobs: Sequence[Job]) -> Counts:
+        """Counts (n, outcomes) of jobs that are collected.
 
         Raises:
             StoreError: The counts of one are gone.
@@ -216,7 +222,7 @@ class HardwareRun:
             counts = self.submitter.counts(job)
             if counts is None:
                 raise StoreError(f"the counts of {job.name} are gone from {self.folder}: resume")
-            found.append(counts / job.shots)
+            found.append(counts)
         return np.concatenate(found)
 
     def readout(self, program: Program) -> Readout | None:
@@ -291,6 +297,25 @@ class HardwareRun:
                 "another measurement"
             ) from error
         return Program(content, kept.outcomes, kept.about), values
+
+
+def check_account(plan: HardwarePlan, ledger: Ledger, engine: JobEngine) -> None:
+    """Refuse to go on with a run under another account or instance than pays for it.
+
+    There its jobs are not listed, and would be handed in and paid for again.
+
+    Raises:
+        UsageError: It is another one.
+    """
+    known = {plan.account, *(entry.account for entry in ledger.entries.values())} - {None}
+    now = engine.account if known else None
+    if known - {now}:
+        (before, *_) = sorted(filter(None, known - {now}))
+        raise UsageError(
+            f"the run's jobs were handed in under {before!r}, and this account uses {now!r}, which "
+            "knows nothing of them and would pay again: choose that one ('qbench hardware' takes "
+            "the account that docs/hardware.md says), or begin another run in another --out folder"
+        )
 
 
 def job_name(task: AttackTask, where: str = "") -> str:

@@ -219,6 +219,7 @@ class JobSubmitter:
             shots=job.shots,
             seconds=self.engine.seconds(job),
             at=now(),
+            account=self.engine.account,
             versions=dict(about.get("versions", {})),
             calibrated=about.get("calibrated"),
             failed=before.failed if before else (),

@@ -37,14 +37,31 @@ def summary(report: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def print_estimate(run: HardwareRun, cost: Estimate, as_json: bool) -> None:
-    """Print a circuit and what running it costs."""
+def print_estimate(
+    run: HardwareRun, cost: Estimate, as_json: bool, dry_run_s: float | None
+) -> None:
+    """Print a circuit and what running it costs.
+
+    Args:
+        run: What is to be run.
+        cost: Estimate of it.
+        as_json: Print JSON instead of text.
+        dry_run_s: QPU seconds of the first job, as the service itself says.
+    """
     about, folder = dict(cost.program.about), str(run.root)
+    plan, free = run.plan, run.engine.free_plan
     if as_json:
-        told = {"folder": folder, "circuit": about, "work": cost.rows, "qpu_s": cost.seconds}
+        told = {
+            "folder": folder,
+            "circuit": about,
+            "work": cost.rows,
+            "qpu_s": cost.seconds,
+            "dry_run_qpu_s": dry_run_s,
+            "images": cost.images,
+            "images_in_free_plan": cost.free_images,
+        }
         click.echo(json.dumps(told, indent=1))
         return
-    plan = run.plan
     click.echo(f"{plan.model} seed {plan.seed} on {plan.engine}, {plan.shots} shots a circuit\n")
     named = ("device", "calibrated", "qubits", "two_qubit_gates", "depth", "duration_s")
     for name in (*named, "estimated_success"):
@@ -53,3 +70,10 @@ def print_estimate(run: HardwareRun, cost: Estimate, as_json: bool) -> None:
         click.echo(f"{name.replace('_', ' '):<18} {text}")
     click.echo(f"\n{table(cost.rows)}")
     click.echo(f"\nabout {cost.seconds:.0f} QPU seconds; results would go to {folder}")
+    if dry_run_s is not None:
+        click.echo(f"the service's own dry run of the first job: {dry_run_s:.1f} QPU seconds")
+    if free is not None and cost.free_images is not None:
+        click.echo(
+            f"{free.name} gives {free.seconds:.0f} s in {free.period}: enough for "
+            f"{cost.free_images} of such images (asked for: {cost.images})"
+        )

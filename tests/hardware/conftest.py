@@ -39,7 +39,7 @@ def _no_account(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(
         "qiskit_ibm_runtime.accounts.management._DEFAULT_ACCOUNT_CONFIG_JSON_FILE", str(nowhere)
     )
-    monkeypatch.setattr("qbench_engines.ibm.messages.ACCOUNT_FILE", nowhere)
+    monkeypatch.setattr("qbench_engines.ibm.scrubbing.ACCOUNT_FILE", nowhere)
 
 
 @pytest.fixture

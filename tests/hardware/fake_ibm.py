@@ -1,4 +1,4 @@
-"""IBM Quantum as an HTTP server: accounts, one device, and jobs that run without noise.
+"""IBM Quantum as an HTTP server: accounts, instances, a device, and jobs that run without noise.
 
 qiskit-ibm-runtime runs unchanged on top: `redirect` sends all its connections here, as plain HTTP
 with the host they were meant for. Faults are scripted: what happens to the next request of a kind.
@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlparse
 
-from qiskit.primitives import StatevectorSampler
+from fake_executor import carried_out
 from qiskit_ibm_runtime.fake_provider import FakeLagosV2
-from qiskit_ibm_runtime.utils import RuntimeDecoder, RuntimeEncoder
 
-TOKEN = "a-token-that-nobody-may-see"
-CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/1:2::"
-DEVICE = "ibm_lagos"
+TOKEN, OTHER_TOKEN = "a-token-that-nobody-may-see", "the-token-of-another-account"
+_CRN = "crn:v1:bluemix:public:quantum-computing:us-east:a/{}::"
+CRN, SECOND_CRN, OTHER_CRN = (_CRN.format(place) for place in ("1:2", "1:9", "7:8"))
+ACCOUNTS = {TOKEN: (CRN, SECOND_CRN), OTHER_TOKEN: (OTHER_CRN,)}
+DEVICE, MOCK = "ibm_lagos", "mock_lagos"  # the mock one takes dry runs
 
 
 @dataclass
@@ -53,6 +54,7 @@ class FakeIbm:
     failing: set[str] = field(default_factory=set)
     status: str = "Completed"
     finished: Any = "2026-03-01T12:00:00.000Z"
+    dry_runs: bool = False
     pid: int = 0
     port: int = 0
 
@@ -84,72 +86,86 @@ class FakeIbm:
                 return fault.action
         return None
 
-    def answer(self, method: str, host: str, path: str, query: Any, body: bytes) -> Any:
+    def answer(self, method: str, headers: Any, path: str, query: Any, body: bytes) -> Any:
         """JSON for a request, or (status, JSON)."""
+        host = headers["Host"]
         if path == "/identity/token":
-            good = parse_qs(body.decode()).get("apikey") == [TOKEN]
-            return _bearer() if good else (400, {"errorMessage": f"no such key {body.decode()}"})
+            (token,) = parse_qs(body.decode()).get("apikey", [""])
+            if token not in ACCOUNTS:
+                return 400, {"errorMessage": f"no such key {body.decode()}"}
+            return _bearer(token)
         if host.startswith("api.global-search"):
-            item = {"crn": CRN, "name": "mine", "tags": [], "service_plan_unique_id": "p"}
-            return {"items": [{**item, "doc": {"extensions": {"some": 1}}}]}
+            item = {"name": "mine", "tags": [], "service_plan_unique_id": "p"}
+            crns = ACCOUNTS[_token(headers["Authorization"])]
+            return {"items": [{**item, "crn": c, "doc": {"extensions": {"a": 1}}} for c in crns]}
         if host.startswith("globalcatalog"):
             return {
                 "overview_ui": {"en": {"display_name": "Open"}},
                 "metadata": {"pricing": {"type": "free"}},
             }
-        return self.quantum(method, path.removeprefix("/api/v1"), query, body)
+        return self.quantum(
+            method, path.removeprefix("/api/v1"), query, body, headers.get("Service-CRN")
+        )
 
-    def quantum(self, method: str, path: str, query: Any, body: bytes) -> Any:
-        """The runtime's own API."""
+    def quantum(self, method: str, path: str, query: Any, body: bytes, instance: str | None) -> Any:
+        """The runtime's own API, as one instance sees it."""
         if path == "/backends":
-            return {"devices": [{"name": DEVICE}]}
-        if path == f"/backends/{DEVICE}/configuration":
-            return self.configuration
-        if path == f"/backends/{DEVICE}/properties":
+            mocks = [{"name": MOCK, "class": "mock"}] if self.dry_runs else []
+            return {"devices": [{"name": DEVICE}, *mocks]}
+        if path.startswith("/backends/") and path.endswith("/configuration"):
+            return self.configuration | {"backend_name": path.split("/")[2]}
+        if path.startswith("/backends/") and path.endswith("/properties"):
             return self.properties
-        if path == f"/backends/{DEVICE}/status":
+        if path.startswith("/backends/") and path.endswith("/status"):
             return {"state": True, "status": "active", "length_queue": 0}
         if path == "/instances/usage":
             return {"usage_remaining_seconds": 600, "usage_limit_reached": False}
         if path.startswith("/sessions"):
             return {"id": "batch-1"}
         if (method, path) == ("POST", "/jobs"):
-            return self.accept(json.loads(body, cls=RuntimeDecoder))
+            return self.accept(body, instance)
         if path == "/jobs":
             wanted = set(query.get("tags", []))
-            found = [_public(job) for job in self.jobs.values() if wanted <= set(job["tags"])]
+            own = [job for job in self.jobs.values() if job["instance"] == instance]
+            found = [_public(job) for job in own if wanted <= set(job["tags"])]
             return {"jobs": found, "count": len(found), "limit": 200, "offset": 0}
         _, _, job_id, *rest = path.split("/")
-        if job_id not in self.jobs:
+        if job_id not in self.jobs or self.jobs[job_id]["instance"] != instance:
             return 404, {"error": {"message": "Job not found", "code": 1291}}
         job = self.jobs[job_id]
         if rest == ["results"]:
             return job["results"]
         if rest == ["metrics"]:
             return {
-                "usage": {"quantum_seconds": 3},
+                "usage": {
+                    "quantum_seconds": 3,  # before qiskit-ibm-runtime 0.50
+                    "qpu_charge_time_seconds": 3,
+                    "status": "complete",
+                },
                 "timestamps": {"finished": self.finished},
             }
         return _public(job)
 
-    def accept(self, payload: Any) -> Any:
+    def accept(self, body: bytes, instance: str | None) -> Any:
         """Take a job and run it."""
+        payload = json.loads(body)
         job_id = f"job-{len(self.jobs) + 1}"
         failing = bool(self.failing & {"next"})
         self.failing.discard("next")
-        pubs = [tuple(pub) for pub in payload["params"]["pubs"]]
-        for circuit, *_ in pubs:
-            circuit._layout = None  # the sampler warns of it
-        result = StatevectorSampler(seed=len(self.jobs) + 1).run(pubs).result()
+        options, results = carried_out(body, len(self.jobs) + 1)
         self.jobs[job_id] = {
             "id": job_id,
+            "instance": instance,
+            "device": payload["backend"],
+            "program": payload["program_id"],
+            "cost": payload.get("cost"),
             "tags": payload["tags"],
             "session": payload.get("session_id"),
-            "options": payload["params"]["options"],
+            "options": options,
             "status": "Failed" if failing else self.status,
-            "results": "" if failing else json.dumps(result, cls=RuntimeEncoder),
+            "results": "" if failing else results,
         }
-        return {"id": job_id, "backend": DEVICE}
+        return {"id": job_id, "backend": payload["backend"]}
 
 
 def _public(job: dict[str, Any]) -> dict[str, Any]:
@@ -157,22 +173,27 @@ def _public(job: dict[str, Any]) -> dict[str, Any]:
     reason = {"reason": "the fridge is warm", "reason_code": 1} if failed else {}
     return {
         "id": job["id"],
-        "backend": DEVICE,
+        "backend": job["device"],
         "status": job["status"],
         "state": {"status": job["status"], **reason},
-        "program": {"id": "sampler"},
+        "program": {"id": job["program"]},
         "tags": job["tags"],
         "created": "2026-03-01T11:59:00Z",
     }
 
 
-def _bearer() -> dict[str, Any]:
+def _bearer(account: str) -> dict[str, Any]:
     now = int(time.time())
-    parts = ({"alg": "none"}, {"exp": now + 3600, "iat": now}, {})
+    parts = ({"alg": "none"}, {"exp": now + 3600, "iat": now, "sub": account}, {})
     token = ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts
     )
     return {"access_token": token, "refresh_token": "r", "expires_in": 3600, "expiration": now}
+
+
+def _token(authorization: str) -> str:
+    claims = authorization.split(".")[1]
+    return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"])
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -185,8 +206,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.ibm.requests.append(f"{method} {url.path}")
         if self._act(self.ibm.fault(method, url.path, after=False)):
             return
-        host = self.headers["Host"]
-        found = self.ibm.answer(method, host, url.path, parse_qs(url.query), body)
+        found = self.ibm.answer(method, self.headers, url.path, parse_qs(url.query), body)
         if self._act(self.ibm.fault(method, url.path, after=True)):
             return
         status, told = found if isinstance(found, tuple) else (200, found)

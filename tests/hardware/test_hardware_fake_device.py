@@ -111,11 +111,10 @@ def test_calls_differ_and_a_seed_repeats_them():
 
 def test_noise_is_that_of_the_whole_device():
     """The model of the used qubits alone gives what the fake backend's own model does."""
-    from qiskit_ibm_runtime import SamplerV2
-
     from qbench_engines.backends import backend_names
     from qbench_engines.ibm.engine import _counts
-    from qbench_engines.ibm.programs import loaded
+    from qbench_engines.ibm.sampler import simulated
+    from qbench_engines.programs import loaded
 
     engine = create_engine("ibm:fake_lagos", shots=1, seed=1)
     assert isinstance(engine, JobEngine)
@@ -124,8 +123,8 @@ def test_noise_is_that_of_the_whole_device():
     program = engine.compile(circuit, False)
     values = engine.values(program, circuit, angles, None)
     ours = engine.run(Job("ours", program, values, 40_000, 7)).counts
-    whole = SamplerV2(mode=backend_names()["lagos"]())
-    theirs = _counts(whole.run([(loaded(program), values)], shots=40_000).result())
+    whole = backend_names()["lagos"]()
+    theirs = _counts(simulated(whole, [(loaded(program), values)], 40_000, 11))
     exact = TorchEngine().probabilities(circuit, angles).numpy()
     assert abs(ours - theirs).max() / 40_000 < 5 * 0.5 / 200 * 2**0.5
     assert abs(ours / 40_000 - exact).max() > 0.02  # and noise there is
@@ -143,6 +142,11 @@ def test_noise_is_that_of_the_whole_device():
         (("--device-attack", "squar"), "square"),
         (("--device-attack", "square:queries"), "NAME:PARAMETER=VALUE"),
         (("--model", "convnet"), "only quantum models"),
+        (("--model", "reup*"), "takes one model, by its name"),
+        (("--model", "small,reup"), "takes one model, by its name"),
+        (("--shots", "1000000000"), "at most 100,000 times in a job"),
+        (("--engine", "ibm:fake_kyoto"), "none of its two-qubit gates works"),
+        (("--engine", "ibm:fake_rochester"), "says nothing of its measurements"),
         (("--model", "reup-0.2", "--engine", "ibm:fake_lagos"), "7 qubits, the circuit needs 8"),
         (("--model", "smal"), "small"),
         (("--attacks", "pgdd"), "pgd"),
@@ -169,6 +173,30 @@ def test_a_white_box_attack_is_refused_on_the_device_itself():
     angles = torch.zeros(1, *circuit.angles_shape, requires_grad=True)
     with pytest.raises(Unsupported, match="gives no gradients"):
         engine.probabilities(circuit, angles)
+
+
+def test_several_models_are_refused_before_any_is_made(hardware, monkeypatch):
+    from qbench.evaluation.choosing import Chooser
+
+    monkeypatch.setattr(Chooser, "choose", lambda *_: pytest.fail("models were prepared"))
+    with pytest.raises(UsageError, match="takes one model"):
+        hardware("run", *_arguments("ibm:fake_lagos"), "--model", "reup*")
+
+
+def test_a_run_on_a_paid_device_is_refused_before_the_work(monkeypatch):
+    from qbench.evaluation.choosing import Chooser
+    from qbench.evaluation.planner import RunSelection, make_plan
+
+    monkeypatch.setattr(Chooser, "choose", lambda *_: pytest.fail("models were prepared"))
+    with pytest.raises(UsageError, match="paid by the job: use 'qbench hardware run'"):
+        make_plan(RunSelection(models=("reup-hw4",), engine="ibm:ibm_torino", shots=100))
+
+
+def test_the_budget_left_out_is_the_one_that_the_protocol_ranks_by():
+    from qbench_hardware.command import run as command
+
+    (option,) = (one for one in command.params if one.name == "eps")
+    assert "ranks by, such as 0.1" in option.help
 
 
 def test_shots_are_needed():

@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 
 import pytest
 from conftest import MODELS
 from fake_ibm import CRN, TOKEN, FakeIbm, Fault
+from in_a_child import run_in_a_child
 
 from qbench.errors import QbenchError, UnknownNameError, UsageError
 from qbench.plugin_files import PluginFile
@@ -29,12 +29,18 @@ def test_a_run_on_a_device_gives_records_with_its_jobs(ibm: FakeIbm, hardware, s
     assert len(set(ibm.submitted)) == 5
     assert {job["session"] for job in ibm.jobs.values()} == {"batch-1"}
     options = ibm.jobs["job-2"]["options"]
-    assert options["dynamical_decoupling"] == {"enable": True, "sequence_type": "XY4"}
-    assert options["twirling"] == {"enable_gates": True, "enable_measure": False}
+    # The client of an executor fills in its defaults beside these.
+    decoupling, twirling = options["dynamical_decoupling"], options["twirling"]
+    assert decoupling | {"enable": True, "sequence_type": "XY4"} == decoupling
+    assert twirling | {"enable_gates": True, "enable_measure": False} == twirling
+    # 200 shots come out even among 25 frames; left to itself the Sampler takes 256.
+    assert (twirling["num_randomizations"], twirling["shots_per_randomization"]) == (25, 8)
     report = _report()
     # Without noise all of the signal is left, and nothing is read wrong.
     assert report["signal"]["raw"]["scale"] == pytest.approx(1, abs=0.1)
     assert report["readout_error"] == 0
+    for row in report["rows"]:  # the clean images are those of every attack
+        assert row["raw clean"] == report["rows"][0]["raw clean"]
     # 200 shots may decide one of the four images otherwise.
     assert report["rows"][0]["raw clean"] == pytest.approx(
         report["rows"][0]["ideal clean"], abs=0.25
@@ -58,43 +64,26 @@ def test_a_run_on_a_device_gives_records_with_its_jobs(ibm: FakeIbm, hardware, s
     assert _report() == report
 
 
-def _client(ibm: FakeIbm, hardware, *arguments: str) -> int:
-    """Run the command in a child of this process, which the fake service can kill."""
-    ready, go = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.read(ready, 1)
-        try:
-            hardware(*arguments)
-        finally:
-            os._exit(1)  # past pytest, whatever it raised
-    ibm.pid = child
-    os.write(go, b"!")
-    os.close(ready)
-    os.close(go)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
 def test_a_kill_at_any_point_loses_nothing_and_submits_nothing_twice(
     ibm: FakeIbm, hardware, selection, monkeypatch
 ):
     killed = -9
     ibm.faults = [Fault("POST", "/jobs$", "kill")]  # written down, not handed in
-    assert _client(ibm, hardware, "run", *selection) == killed
+    assert run_in_a_child(ibm, hardware, "run", *selection) == killed
     assert ibm.jobs == {}
     entries = Ledger(Path("run/hardware/ledger.jsonl")).entries.values()
     assert [entry.status for entry in entries] == ["intended"]
 
     ibm.faults = [Fault("POST", "/jobs$", "kill", after=True)]  # accepted, its id never read
-    assert _client(ibm, hardware, "resume", "run") == killed
+    assert run_in_a_child(ibm, hardware, "resume", "run") == killed
     assert len(ibm.jobs) == 1
 
     ibm.faults = [Fault("GET", r"/jobs/job-\d+$", "kill")]  # handed in, while waiting
-    assert _client(ibm, hardware, "resume", "run") == killed
+    assert run_in_a_child(ibm, hardware, "resume", "run") == killed
     assert len(ibm.jobs) == 4
 
     ibm.faults = [Fault("GET", "/results$", "kill", after=True)]  # while counts are fetched
-    assert _client(ibm, hardware, "resume", "run") == killed
+    assert run_in_a_child(ibm, hardware, "resume", "run") == killed
     assert not Path("run/hardware/report.json").exists()
 
     hardware("collect", "run")

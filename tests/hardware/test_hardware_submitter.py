@@ -36,6 +36,7 @@ class Service:
     """Jobs in memory, and a script of what goes wrong at the n-th step: nothing where it ends."""
 
     name, local, poll_s, settle_s = "memory:device", False, 0.0, 0.0
+    account = "someone"
 
     def __init__(self, script: list[type[BaseException] | None] | None = None) -> None:
         self.jobs: dict[str, tuple[str, Job]] = {}
