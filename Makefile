@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow lint docs clean
+.PHONY: run test test-slow environments lint docs clean
 
 run: .venv/installed
 	$(BIN)/qbench run --models all --attacks pgd
@@ -13,6 +13,9 @@ test: .venv/installed-test lint
 
 test-slow: .venv/installed-test .venv/installed-docs
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m slow
+
+# Where test-slow runs today's IBM client and IQM's, which do not go with the other's Qiskit.
+environments: .environments/ibm/installed .environments/iqm/installed
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -37,5 +40,10 @@ docs: .venv/installed-docs
 	.ci/install $(BIN)/python run docs release
 	touch $@
 
+.environments/%/installed: pyproject.toml constraints-%.txt
+	$(PYTHON) -m venv .environments/$*
+	.environments/$*/bin/pip install --quiet --disable-pip-version-check -c constraints-$*.txt -e '.[$*]' pytest hypothesis
+	touch $@
+
 clean:
-	rm -rf .venv runs build *.egg-info
+	rm -rf .venv .environments runs build *.egg-info

@@ -1,7 +1,6 @@
 """The whole path in the environments that do not go together with this one, by one command.
 
-`$QBENCH_ENVIRONMENTS/ibm` and `$QBENCH_ENVIRONMENTS/iqm` are virtual environments made as
-docs/hardware.md says.
+`make environments` makes them in `.environments`; `$QBENCH_ENVIRONMENTS` says where else they are.
 """
 
 from __future__ import annotations
@@ -26,10 +25,7 @@ def _python(extra: str) -> Path:
     folder = Path(os.environ.get("QBENCH_ENVIRONMENTS") or ROOT / ".environments") / extra
     python = folder / "bin" / "python"
     if not python.exists():
-        pytest.skip(
-            f"no {python}: make it with 'python3 -m venv {folder}' and, in {ROOT}, "
-            f"'{folder}/bin/pip install -c constraints-{extra}.txt .[{extra}]'"
-        )
+        pytest.skip(f"no {python}: 'make environments' makes it")
     return python
 
 
