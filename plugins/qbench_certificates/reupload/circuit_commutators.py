@@ -9,8 +9,9 @@ from qbench.errors import Unsupported
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
+from .carried import can_carry
 from .circuit_taylor_1 import margin_slopes
-from .exact import Exact, can_carry
+from .exact import Exact
 from .gates import read_gates
 from .region import proved_radii, region
 from .rounding import region_rounding
