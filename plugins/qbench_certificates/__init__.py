@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from qbench.hookspecs import hookimpl
 from qbench.specs import CertifierSpec
 
-from . import amplitude, convnet, fourier, reupload
+from . import amplitude, convnet, fourier, linear, reupload
 
 
 @hookimpl
 def qbench_certifiers() -> Iterable[CertifierSpec]:
     """For every structure, the bounds of the reference paper, and tighter ones."""
-    for family in (reupload, amplitude, fourier, convnet):
+    for family in (reupload, amplitude, fourier, convnet, linear):
         yield from family.SPECS
     yield CertifierSpec(
         name="smoothing",

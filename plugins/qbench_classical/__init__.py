@@ -1,4 +1,4 @@
-"""First-party classical models: convolutional networks and a Fourier network."""
+"""First-party classical models: networks, and the usual classifiers without convolutions."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _network(name: str, description: str, tuning: str, recipe: Recipe) -> ModelS
 
 @hookimpl
 def qbench_models() -> Iterable[ModelSpec]:
-    """The networks of the reference paper, trained longer and made robust; quanvolution's twin."""
+    """The networks of the reference paper, trained longer and made robust; others' baselines."""
     longer = "not tuned: the published recipe of {} with 100 epochs"
     attacked = "not tuned: the published recipe of {} on images attacked at the ranking budget"
     certified = "step size and λ chosen on 200 of the training images, by certified accuracy"
@@ -99,4 +99,55 @@ def qbench_models() -> Iterable[ModelSpec]:
         fits_data=("image_shape", "classes"),
         tuning="not tuned: the published recipe of convnet",
         paper="arXiv:2403.05596",
+    )
+    yield from _baselines()
+
+
+def _baselines() -> Iterable[ModelSpec]:
+    """What a classical classifier of each usual kind does."""
+    chosen = "{} chosen on 200 of the training images, by clean accuracy"
+    yield ModelSpec(
+        name="logistic",
+        description="multinomial logistic regression, 50 epochs",
+        factory="qbench_classical.linear:LogisticRegression",
+        family="classical",
+        structure="linear",
+        fits_data=("features", "classes"),
+        recipe=Recipe(epochs=50, weight_decay=1e-3),
+        tuning=chosen.format("step size and weight decay"),
+    )
+    yield ModelSpec(
+        name="mlp",
+        description="multilayer perceptron, 100 hidden neurons, 50 epochs",
+        factory="qbench_classical.linear:Perceptron",
+        family="classical",
+        structure="perceptron",
+        fits_data=("features", "classes"),
+        recipe=Recipe(epochs=50),
+        tuning=chosen.format("step size and weight decay"),
+    )
+    yield ModelSpec(
+        name="rbf-svm",
+        description="support vector machine with a Gaussian kernel, one class against the rest",
+        factory="qbench_classical.kernel_machine:KernelMachine",
+        params={"width": 1.0, "cost": 1.0},
+        family="classical",
+        structure="kernel-machine",
+        fits_data=("features", "classes"),
+        train="qbench_classical.kernel_machine:fit",
+        tuning=chosen.format("width and cost"),
+        paper="doi:10.1007/BF00994018",
+    )
+    yield ModelSpec(
+        name="random-forest",
+        description="random forest of 100 trees with up to 128 leaves each",
+        factory="qbench_classical.forest:RandomForest",
+        params={"trees": 100},
+        family="classical",
+        structure="tree-ensemble",
+        fits_data=("features", "classes"),
+        train="qbench_classical.forest:grow",
+        differentiable=False,
+        tuning=chosen.format("number of trees"),
+        paper="doi:10.1023/A:1010933404324",
     )

@@ -48,9 +48,9 @@ def qnode(device: Any, function: Callable[..., Any]) -> Any:
 def entangle(circuit: Circuit, angles: Tensor) -> None:
     """`StronglyEntanglingLayers`, angles (layers, qubits, 3) or with a batch.
 
-    The template knows only rings: open circuits are written gate by gate.
+    The template knows only rings: other circuits are written gate by gate.
     """
-    if circuit.closed:
+    if circuit.closed and circuit.couplings is None:
         qml.StronglyEntanglingLayers(angles, wires=range(circuit.qubits), ranges=circuit.ranges)
         return
     for layer, cnots in enumerate(circuit.cnots):

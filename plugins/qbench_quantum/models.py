@@ -195,7 +195,49 @@ class SplitReUpload(CircuitClassifier):
         return (self.w / 2).square().sum()
 
 
-class Amplitude(CircuitClassifier):
+class AmplitudeEncoded(CircuitClassifier):
+    """A circuit that does not read x, on the state x/‖x‖₂.
+
+    Args:
+        circuit: The circuit; its angles are those of `angles()`.
+        features: Length of an input; amplitudes beyond it are 0.
+        engine: Where the circuit runs.
+    """
+
+    def __init__(self, circuit: Circuit, features: int, engine: Engine | None = None) -> None:
+        super().__init__(circuit, engine)
+        self.features = features
+
+    def angles(self) -> Tensor:
+        """The circuit's rotation angles (layers, qubits, 3)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (n, classes) of images x (n, features).
+
+        Raises:
+            DataError: An image is all zero and so has no amplitude encoding.
+        """
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+        if not bool((norm > 0).all()):
+            index = int((norm[:, 0] > 0).logical_not().nonzero()[0])
+            raise DataError(
+                f"image {index} is all zero (or not a number): it has no amplitude encoding; "
+                "leave it out or use another model"
+            )
+        state = pad(x / norm, (0, 2**self.circuit.qubits - self.features))
+        return expectations(self.engine.probabilities(self.circuit, self.angles(), state))
+
+    def quadratic_forms(self) -> Tensor:
+        """Symmetric A_k (classes, d, d) with scores f_k(x) = x̂ᵀ A_k x̂ for x̂ = x/‖x‖₂.
+
+        They are those of the whole state space, less the rows and columns of amplitudes that are 0.
+        """
+        whole = quadratic_forms(self.circuit, self.angles().detach())
+        return whole[:, : self.features, : self.features].contiguous()
+
+
+class Amplitude(AmplitudeEncoded):
     """Amplitude encoding: the state x/‖x‖₂, then a trained circuit that does not read x.
 
     Args:
@@ -217,30 +259,9 @@ class Amplitude(CircuitClassifier):
         qubits = qubits_for(features, classes)
         if layers is None:
             layers = layers_for(features, qubits)
-        super().__init__(Circuit(qubits, layers, tuple(range(classes))), engine)
-        self.features = features
+        super().__init__(Circuit(qubits, layers, tuple(range(classes))), features, engine)
         self.theta = nn.Parameter(_SMALL * torch.rand(self.circuit.angles_shape))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores (n, classes) of images x (n, features).
-
-        Raises:
-            DataError: An image is all zero and so has no amplitude encoding.
-        """
-        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        if not bool((norm > 0).all()):
-            index = int((norm[:, 0] > 0).logical_not().nonzero()[0])
-            raise DataError(
-                f"image {index} is all zero (or not a number): it has no amplitude encoding; "
-                "leave it out or use another model"
-            )
-        state = pad(x / norm, (0, 2**self.circuit.qubits - self.features))
-        return expectations(self.engine.probabilities(self.circuit, self.theta, state))
-
-    def quadratic_forms(self) -> Tensor:
-        """Symmetric A_k (classes, d, d) with scores f_k(x) = x̂ᵀ A_k x̂ for x̂ = x/‖x‖₂.
-
-        They are those of the whole state space, less the rows and columns of amplitudes that are 0.
-        """
-        whole = quadratic_forms(self.circuit, self.theta.detach())
-        return whole[:, : self.features, : self.features].contiguous()
+    def angles(self) -> Tensor:
+        """θ itself, (layers, qubits, 3)."""
+        return self.theta

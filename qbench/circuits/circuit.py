@@ -1,4 +1,4 @@
-"""What a circuit is: strongly entangling layers on n qubits, and the wires that are measured."""
+"""What a circuit is: layers of rotations and CNOTs on n qubits, and the wires that are measured."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ class Circuit:
         measured: Wires read out, in order.
         ranges: Entangling range of each layer; by default PennyLane's, `l mod (n - 1) + 1`.
         closed: Whether the CNOTs form rings.
+        couplings: Each layer's CNOTs in order, as (control, target), in the place of rings; a
+            layer may have none. Ranges are then not used.
     """
 
     qubits: int = 8
@@ -31,17 +33,32 @@ class Circuit:
     measured: tuple[int, ...] = (0, 1, 2, 3)
     ranges: tuple[int, ...] = ()
     closed: bool = True
+    couplings: tuple[tuple[tuple[int, int], ...], ...] | None = None
 
     def __post_init__(self) -> None:
         if self.qubits < 2 or self.layers < 1:
             raise ValueError("a circuit needs at least 2 qubits and 1 layer")
         if not self.measured or not set(self.measured) <= set(range(self.qubits)):
             raise ValueError(f"measured wires {self.measured} are not among {self.qubits} qubits")
+        if self.couplings is not None:
+            self._check_couplings(self.couplings)
+            return
         if not self.ranges:
             default = tuple(layer % (self.qubits - 1) + 1 for layer in range(self.layers))
             object.__setattr__(self, "ranges", default)
         if len(self.ranges) != self.layers or not all(0 < r < self.qubits for r in self.ranges):
             raise ValueError(f"ranges {self.ranges} do not fit {self.layers} layers")
+
+    def _check_couplings(self, couplings: tuple[tuple[tuple[int, int], ...], ...]) -> None:
+        if self.ranges or not self.closed:
+            raise ValueError("give couplings, or ranges and whether they are closed, not both")
+        if len(couplings) != self.layers:
+            raise ValueError(f"couplings of {len(couplings)} layers do not fit {self.layers}")
+        for control, target in (pair for layer in couplings for pair in layer):
+            if control == target or not {control, target} <= set(range(self.qubits)):
+                raise ValueError(
+                    f"CNOT {(control, target)} is not between two of {self.qubits} qubits"
+                )
 
     @property
     def angles_shape(self) -> tuple[int, int, int]:
@@ -52,6 +69,8 @@ class Circuit:
     def cnots(self) -> tuple[tuple[tuple[int, int], ...], ...]:
         """Each layer's CNOTs in order, as (control, target)."""
         n = self.qubits
+        if self.couplings is not None:
+            return self.couplings
         return tuple(
             tuple((q, (q + r) % n) for q in range(n) if self.closed or q + r < n)
             for r in self.ranges

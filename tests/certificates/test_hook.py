@@ -24,11 +24,19 @@ SMALL = {
     "split-reupload-circuit": {"qubits": 4, "layers": 1, "features": 8},
     "patch-network": {"image_shape": (2, 4)},
     "quanvolutional-network": {"image_shape": (2, 4)},
+    "projected-quantum-kernel": {"features": 8, "vectors": 3},
+    "dressed-circuit": {"features": 8},
+    "tree-tensor-network": {"features": 8, "image_shape": (2, 4)},
+    "linear": {"features": 8},
+    "perceptron": {"features": 8},
+    "kernel-machine": {"features": 8, "vectors": 3},
+    "tree-ensemble": {"features": 8, "trees": 2},
 }
 MODELS = {
     spec.structure: spec
     for plugin in (qbench_classical, qbench_quantum)
     for spec in plugin.qbench_models()
+    if spec.name != "qcnn"  # of the structure of amplitude, in a size of its own
 }
 
 

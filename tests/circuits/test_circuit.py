@@ -13,8 +13,13 @@ from qbench.circuits.torch_engine import TorchEngine, expectations
 def circuits(draw):
     n = draw(st.integers(2, 5))
     layers = draw(st.integers(1, 4))
-    ranges = draw(st.lists(st.integers(1, n - 1), min_size=layers, max_size=layers))
     measured = draw(st.permutations(range(n)))[: draw(st.integers(1, n))]
+    if draw(st.booleans()):
+        pair = st.permutations(range(n)).map(lambda wires: tuple(wires[:2]))
+        each = st.lists(pair, max_size=4).map(tuple)
+        couplings = draw(st.lists(each, min_size=layers, max_size=layers))
+        return Circuit(n, layers, tuple(measured), couplings=tuple(couplings))
+    ranges = draw(st.lists(st.integers(1, n - 1), min_size=layers, max_size=layers))
     return Circuit(n, layers, tuple(measured), tuple(ranges), draw(st.booleans()))
 
 
@@ -23,13 +28,23 @@ def pennylane(circuit, angles, state=None):
     def node():
         if state is not None:
             qml.StatePrep(state, wires=range(circuit.qubits))
-        if circuit.closed:
+        if circuit.couplings is not None:
+            coupled_layers(circuit, angles)
+        elif circuit.closed:
             qml.StronglyEntanglingLayers(angles, range(circuit.qubits), ranges=circuit.ranges)
         else:
             open_layers(circuit, angles)
         return qml.probs(wires=circuit.measured)
 
     return node()
+
+
+def coupled_layers(circuit, angles):
+    for layer, couplings in enumerate(circuit.couplings):
+        for wire in range(circuit.qubits):
+            qml.Rot(*angles[layer, wire], wires=wire)
+        for control, target in couplings:
+            qml.CNOT([control, target])
 
 
 def open_layers(circuit, angles):
@@ -100,8 +115,13 @@ def test_signs_of_z():
         {"ranges": (1,)},
         {"layers": 1, "ranges": (8,)},
         {"layers": 1, "ranges": (0,)},
+        {"layers": 2, "couplings": (((0, 1),),)},
+        {"layers": 1, "couplings": (((0, 8),),)},
+        {"layers": 1, "couplings": (((1, 1),),)},
+        {"layers": 1, "couplings": ((),), "ranges": (1,)},
+        {"layers": 1, "couplings": ((),), "closed": False},
     ],
 )
 def test_circuits_that_cannot_be(bad):
-    with pytest.raises(ValueError, match=r"circuit needs|measured wires|ranges"):
+    with pytest.raises(ValueError, match=r"circuit needs|measured wires|ranges|couplings|CNOT"):
         Circuit(**bad)

@@ -18,7 +18,7 @@ pytestmark = [needs_pennylane, needs_qiskit]
 CIRCUITS = [
     name
     for name, provided in load_registry().all("model").items()
-    if provided.plugin == "qbench_quantum" and Zoo().seeds(name)
+    if provided.plugin == "qbench_quantum" and provided.spec.engine and Zoo().seeds(name)
 ]
 
 

@@ -135,6 +135,9 @@ def test_a_circuit_is_counted_by_hand() -> None:
     # On an open line of three: CNOT(0, 1), then CNOT(1, 2); wire 0 is free again before wire 2.
     line = facts(Circuit(3, 1, (0,), (1,), closed=False))
     assert (line.rotations, line.cnots, line.depth) == (9, 2, 3)
+    # Three couplings in the place of rings: only wires 0 and 1 take turns.
+    own = facts(Circuit(3, 2, (0,), couplings=(((0, 1), (1, 0)), ())))
+    assert (own.rotations, own.cnots, own.depth, own.ranges) == (18, 2, 4, ())
 
 
 def test_a_board_without_attacks_and_one_of_a_single_model_are_shown(tmp_path: Path) -> None:

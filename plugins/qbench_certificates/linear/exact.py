@@ -1,0 +1,102 @@
+"""`linear-exact`: the distance to the nearest hyperplane between two classes, within the box.
+
+A margin is m(x + δ) = m(x) + g·δ with g = w_y − w_c. Pixel k moves against g_k, in ℓ2 in proportion
+to it, until it has used up its room r_k to the wall of the box. So for the smallest δ that takes
+D = m(x) from the margin there is one t with
+
+    ℓ∞:  Σ |g_k| min(t, r_k) = D,         ‖δ‖∞ = t
+    ℓ2:  Σ g_k² min(t, r_k/|g_k|) = D,    δ_k = −g_k min(t, r_k/|g_k|).
+
+The second is the solution of the quadratic programme by its conditions of optimality; both sums are
+increasing and piecewise linear in t.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from qbench.evaluation.crafting import TOLERANCE
+from qbench.interfaces import Radii
+from qbench.specs import Norm, Perturbations
+
+from ..parameters import check_function, float64
+from ..radii import slack
+
+_STRUCTURE = "linear"
+_ROUNDING = 1e-12
+
+
+class LinearExact:
+    """Radii of scores Wx + b: the distance at which the first other class draws level."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        perturbations: Perturbations,
+        generator: torch.Generator,
+    ) -> Radii:
+        """The radius of each image, up to the largest budget; see `interfaces.RadiusCertifier`.
+
+        Raises:
+            Unsupported: The model is not linear.
+            WeightsError: A parameter has a value that is not finite.
+        """
+        weight, bias = float64(model, ("weight", "bias"), _STRUCTURE)
+        check_function(model, lambda at: at @ weight.mT + bias, weight.shape[1], _STRUCTURE)
+        x, y = x.detach().double().cpu(), y.cpu()
+        scores = x @ weight.mT + bias
+        fall = scores.gather(1, y[:, None]) - scores - slack(scores)[:, None]
+        radius = torch.full((len(x),), perturbations.eps[-1], dtype=torch.float64)
+        for other in range(len(weight)):
+            rows = (y != other).nonzero()[:, 0]
+            found = distance(
+                weight[y[rows]] - weight[other],
+                x[rows],
+                fall[rows, other],
+                perturbations.norm,
+                perturbations.box,
+            )
+            radius[rows] = torch.minimum(radius[rows], found)
+        return Radii(radius * (1 - _ROUNDING) / (1 + TOLERANCE))
+
+
+def distance(
+    g: Tensor, x: Tensor, fall: Tensor, norm: Norm, box: tuple[float, float] | None
+) -> Tensor:
+    """The least norm of δ with g·δ ≤ −fall and x + δ in the box, (n,).
+
+    Infinity where there is none, 0 where `fall` is not positive.
+
+    Args:
+        g: Gradients of the margins (n, features).
+        x: Images (n, features).
+        fall: By how much the margins must fall, (n,).
+        norm, box: See `Perturbations`.
+    """
+    room = torch.full_like(x, torch.inf)
+    if box is not None:
+        room = torch.where(g > 0, x - box[0], box[1] - x).clamp(min=0)
+    rate, until = (g.abs(), room) if norm == "linf" else (g.square(), room / g.abs())
+    until = torch.where(g == 0, torch.inf, until)
+    t = _time(rate, until, fall)
+    if norm == "linf":
+        return t
+    step = (g * torch.minimum(until, t[:, None])).nan_to_num(nan=0.0)
+    return torch.where(t.isinf(), t, torch.linalg.vector_norm(step, dim=1))
+
+
+def _time(rate: Tensor, until: Tensor, fall: Tensor) -> Tensor:
+    """The t with Σ rate · min(t, until) = fall, (n,); 0 if `fall` is not positive, or infinity."""
+    until, order = until.sort(1)
+    rate = rate.gather(1, order)
+    ended = torch.where(until.isinf(), 0, rate * until).cumsum(1)  # of pixels that have stopped
+    moving = rate.flip(1).cumsum(1).flip(1)  # rates of pixels that have not, each with itself
+    before = torch.nn.functional.pad(ended[:, :-1], (1, 0))
+    candidates = (fall[:, None] - before) / moving
+    reached = candidates <= until  # on the first segment that gets there; later ones lie above it
+    first = reached.int().argmax(1, keepdim=True)
+    t = candidates.gather(1, first)[:, 0].clamp(min=0)
+    return torch.where(reached.any(1), t, torch.inf)
