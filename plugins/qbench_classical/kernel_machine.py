@@ -25,6 +25,11 @@ class KernelMachine(nn.Module):
         length: d, by default the number of features.
     """
 
+    support: Tensor
+    coefficients: Tensor
+    offset: Tensor
+    gamma: Tensor
+
     def __init__(
         self,
         features: int = 256,
