@@ -41,6 +41,8 @@ class QCNN(AmplitudeEncoded):
         engine: Where the circuit runs.
     """
 
+    mixing: Tensor
+
     def __init__(
         self,
         features: int = 256,
@@ -72,8 +74,7 @@ class QCNN(AmplitudeEncoded):
 
     def angles(self) -> Tensor:
         """Rotation angles (layers, qubits, 3), each a sum of parameters."""
-        mixing: Tensor = self.mixing
-        return (mixing @ self.theta).view(self.circuit.angles_shape)
+        return (self.mixing @ self.theta).view(self.circuit.angles_shape)
 
 
 class _Plan:

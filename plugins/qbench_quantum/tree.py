@@ -83,8 +83,8 @@ class TreeNetwork(nn.Module):
     def _leaves(self, x: Tensor) -> Tensor:
         """The states (n, leaves, 2^bond) of the leaves, each a product of qubits."""
         turn = math.pi / 2 * pad(x, (0, 1))[:, self.places]
-        qubits = torch.stack([turn.cos(), turn.sin()], -1).unflatten(1, (-1, self.bond))
-        state = qubits[:, :, 0]
+        qubits = torch.stack([turn.cos(), turn.sin()], -1).view(len(x), -1, self.bond, 2)
+        state: Tensor = qubits[:, :, 0]
         for k in range(1, self.bond):
             state = (state[..., :, None] * qubits[:, :, k, None, :]).flatten(2)
         return state
