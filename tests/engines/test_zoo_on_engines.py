@@ -62,7 +62,9 @@ def test_exact_engines_agree_on_trained_weights(name: str) -> None:
         torch.testing.assert_close(exact, reference, atol=1e-6, rtol=0)
         single = scores(name, torch.float32, engine, x)
         assert single.dtype == torch.float32
-        torch.testing.assert_close(single.double(), reference, atol=1e-5, rtol=0)
+        # The machine multiplies what the circuits give by coefficients of up to 10.
+        near = 1e-4 if name == "quantum-kernel" else 1e-5
+        torch.testing.assert_close(single.double(), reference, atol=near, rtol=0)
 
 
 @pytest.mark.slow

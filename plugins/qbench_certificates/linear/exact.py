@@ -13,6 +13,8 @@ increasing and piecewise linear in t.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
 
@@ -44,9 +46,8 @@ class LinearExact:
             Unsupported: The model is not linear.
             WeightsError: A parameter has a value that is not finite.
         """
-        weight, bias = float64(model, ("weight", "bias"), _STRUCTURE)
-        check_function(model, lambda at: at @ weight.mT + bias, weight.shape[1], _STRUCTURE)
         x, y = x.detach().double().cpu(), y.cpu()
+        weight, bias = read(model, x.shape[1])
         scores = x @ weight.mT + bias
         fall = scores.gather(1, y[:, None]) - scores - slack(scores)[:, None]
         radius = torch.full((len(x),), perturbations.eps[-1], dtype=torch.float64)
@@ -61,6 +62,22 @@ class LinearExact:
             )
             radius[rows] = torch.minimum(radius[rows], found)
         return Radii(radius * (1 - _ROUNDING) / (1 + TOLERANCE))
+
+
+def read(model: nn.Module, features: int) -> tuple[Tensor, Tensor]:
+    """W (classes, features) and b (classes,) in float64, from the scores at 0 and at unit vectors.
+
+    Raises:
+        Unsupported: Scores are not Wx + b.
+        WeightsError: A parameter has a value that is not finite.
+    """
+    float64(model, (), _STRUCTURE)
+    exact = copy.deepcopy(model).double().cpu()
+    with torch.no_grad():
+        bias = exact(torch.zeros(1, features, dtype=torch.float64))[0]
+        weight = (exact(torch.eye(features, dtype=torch.float64)) - bias).mT
+    check_function(model, lambda at: at @ weight.mT + bias, features, _STRUCTURE)
+    return weight, bias
 
 
 def distance(

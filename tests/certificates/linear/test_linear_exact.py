@@ -10,7 +10,7 @@ from torch import nn
 
 from qbench.errors import Unsupported, WeightsError
 from qbench.specs import Perturbations
-from qbench_certificates.linear.exact import LinearExact, distance
+from qbench_certificates.linear.exact import LinearExact, distance, read
 
 
 def problem(seed, n=12, features=9):
@@ -89,6 +89,13 @@ def test_just_beyond_a_radius_lies_an_adversarial_image(norm, box):
     assert checked > 20
 
 
+def test_any_model_that_computes_a_linear_function_is_covered():
+    model = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3, bias=False)).double()
+    weight, bias = read(model, 5)
+    torch.testing.assert_close(weight, model[1].weight @ model[0].weight)
+    torch.testing.assert_close(bias, model[1].weight @ model[0].bias)
+
+
 def test_what_is_not_linear_is_refused():
     about, x, y = Perturbations(norm="l2", eps=(0.1,)), torch.rand(2, 5), torch.zeros(2).long()
 
@@ -98,8 +105,6 @@ def test_what_is_not_linear_is_refused():
 
     with pytest.raises(Unsupported, match="does not compute what its parameters say"):
         LinearExact()(Bent(5, 3), x, y, about, torch.Generator())
-    with pytest.raises(Unsupported, match="has no parameter 'weight'"):
-        LinearExact()(nn.Sequential(nn.Linear(5, 3)), x, y, about, torch.Generator())
     broken = nn.Linear(5, 3)
     torch.nn.init.constant_(broken.bias, torch.inf)
     with pytest.raises(WeightsError, match="'bias'"):
