@@ -23,7 +23,7 @@ from qbench.interfaces import Radii
 from qbench.specs import Norm, Perturbations
 
 from ..parameters import check_function, float64
-from ..radii import slack
+from ..rounding import Precision
 
 _STRUCTURE = "linear"
 _ROUNDING = 1e-12
@@ -49,7 +49,9 @@ class LinearExact:
         x, y = x.detach().double().cpu(), y.cpu()
         weight, bias = read(model, x.shape[1])
         scores = x @ weight.mT + bias
-        fall = scores.gather(1, y[:, None]) - scores - slack(scores)[:, None]
+        rounding = score_rounding(model, weight, bias, x, perturbations)
+        fall = scores.gather(1, y[:, None]) - scores
+        fall -= rounding.gather(1, y[:, None]) + rounding
         radius = torch.full((len(x),), perturbations.eps[-1], dtype=torch.float64)
         for other in range(len(weight)):
             rows = (y != other).nonzero()[:, 0]
@@ -78,6 +80,20 @@ def read(model: nn.Module, features: int) -> tuple[Tensor, Tensor]:
         weight = (exact(torch.eye(features, dtype=torch.float64)) - bias).mT
     check_function(model, lambda at: at @ weight.mT + bias, features, _STRUCTURE)
     return weight, bias
+
+
+def score_rounding(
+    model: nn.Module, weight: Tensor, bias: Tensor, x: Tensor, perturbations: Perturbations
+) -> Tensor:
+    """By how much each score can be off, (n, classes), anywhere in reach of the largest budget.
+
+    A score is a sum of as many products as there are features, and the bias.
+    """
+    largest = x.abs() + perturbations.eps[-1]
+    if perturbations.box is not None:  # a pixel outside may stay where it is
+        largest = largest.minimum(x.abs().clamp(min=max(map(abs, perturbations.box))))
+    magnitudes = largest @ weight.abs().mT + bias.abs()
+    return Precision.of(model).rounded(x.shape[1] + 1, magnitudes)
 
 
 def distance(
