@@ -1,4 +1,4 @@
-"""The picture of docs/certificates.md: what each certifier proves of one model of each structure."""
+"""The picture of docs/certificates.md: what each certifier proves of one model of each kind."""
 
 from __future__ import annotations
 
