@@ -58,10 +58,10 @@ def test_a_margin_that_is_gone_has_no_distance():
 @pytest.mark.parametrize("box", [None, (0.0, 1.0)])
 def test_just_beyond_a_radius_lies_an_adversarial_image(norm, box):
     torch.manual_seed(0)
-    model = nn.Linear(9, 4)
+    model = nn.Linear(9, 4).double()  # so that rounding takes nothing that is seen
     with torch.no_grad():
         model.weight.mul_(8)
-    x = torch.rand(30, 9)
+    x = torch.rand(30, 9, dtype=torch.float64)
     y = model(x).argmax(1)
     y[0] = (y[0] + 1) % 4
     about = Perturbations(norm=norm, eps=(0.1, 50.0), box=box)
