@@ -55,7 +55,7 @@ def _draw(radii: dict[str, dict[str, list[NDArray[np.float64]]]]) -> Figure:
         axes.set_title(name)
         axes.set_xlim(0, _UP_TO)
         axes.set_ylim(-0.02, 1.02)
-        axes.legend(loc="lower left", fontsize=6.0, handlelength=1.4)
+        axes.legend(loc="upper right", fontsize=6.0, handlelength=1.4)
     figure.supxlabel("perturbation budget ε (ℓ∞)", fontsize=8.0)
     figure.supylabel("certified accuracy", fontsize=8.0)
     return figure

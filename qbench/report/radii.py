@@ -32,7 +32,9 @@ class Radii:
 
 
 def proves(record: Record) -> bool:
-    """Whether done certificates are proofs, and about the model itself."""
+    """Whether certificates are done, are proofs, and are about the model itself."""
+    if record.status != "done":
+        return False
     metrics = measured(record)
     return not metrics.smoothed and metrics.confidence == 1
 
