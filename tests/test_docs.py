@@ -159,7 +159,9 @@ def test_the_documented_larger_circuits_run(tmp_path):
         eps=(0.1,), limit=2, plugins=(PluginFile.read(path),),
     )  # fmt: skip
     _, records = run(selection, tmp_path / "run")
-    assert {record.status for record in records} == {"done"}
+    assert {r.status for r in records if r.task.kind != "radii"} == {
+        "done"
+    }  # of which none is asked
     (training,) = [record for record in records if record.task.kind == "training"]
     w, theta = 12 * 22 * 3, 12 * 22 * 3  # 22 layers read 256 pixels three times
     assert training.metrics.parameters == w + theta

@@ -39,8 +39,10 @@ class Precision:
 
     @classmethod
     def of(cls, model: nn.Module) -> Precision:
-        """That of a model's parameters."""
-        numbers = torch.finfo(next(model.parameters()).dtype)
+        """That of a model's parameters, or of what else it keeps."""
+        kept = (*model.parameters(), *model.buffers())
+        own = next((tensor.dtype for tensor in kept if tensor.is_floating_point()), torch.float32)
+        numbers = torch.finfo(own)
         return cls(numbers.eps / 2, numbers.tiny)
 
     def rounded(self, n: int, magnitudes: Tensor) -> Tensor:

@@ -74,6 +74,8 @@ def test_a_certifier_covers_its_structures_and_no_other(name: str, structure: st
     features = 16 if structure == "amplitude-circuit" else {"convnet": 64}.get(structure, 8)
     x = torch.rand(6, features, generator=torch.Generator().manual_seed(1))
     y = network(x).argmax(1)
+    if name == "linear-exact" and bool((network(x) == network(x)[:1]).all()):
+        pytest.skip("what is not fitted is constant, and so linear")
 
     def certify(norm: str) -> LipschitzBound | Radii:
         if not spec.norms:

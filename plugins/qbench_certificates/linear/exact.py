@@ -75,9 +75,12 @@ def read(model: nn.Module, features: int) -> tuple[Tensor, Tensor]:
     """
     float64(model, (), _STRUCTURE)
     exact = copy.deepcopy(model).double().cpu()
-    with torch.no_grad():
-        bias = exact(torch.zeros(1, features, dtype=torch.float64))[0]
-        weight = (exact(torch.eye(features, dtype=torch.float64)) - bias).mT
+    try:
+        with torch.no_grad():
+            bias = exact(torch.zeros(1, features, dtype=torch.float64))[0]
+            weight = (exact(torch.eye(features, dtype=torch.float64)) - bias).mT
+    except DataError as error:
+        raise Unsupported(f"{type(model).__name__} has no scores everywhere: {error}") from None
     check_function(model, lambda at: at @ weight.mT + bias, features, _STRUCTURE)
     return weight, bias
 
