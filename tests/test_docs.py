@@ -14,7 +14,9 @@ from qbench.cli import cli
 from qbench.datasets.base import load_data
 from qbench.evaluation.planner import RunSelection
 from qbench.plugin_files import PluginFile
+from qbench.records.store import RunStore
 from qbench.registry import load_registry
+from qbench.weights.files import unpack
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -162,6 +164,6 @@ def test_the_documented_larger_circuits_run(tmp_path):
     assert {r.status for r in records if r.task.kind != "radii"} == {
         "done"
     }  # of which none is asked
-    (training,) = [record for record in records if record.task.kind == "training"]
-    w, theta = 12 * 22 * 3, 12 * 22 * 3  # 22 layers read 256 pixels three times
-    assert training.metrics.parameters == w + theta
+    (trained,) = [record for record in records if record.task.kind == "training"]
+    weights = unpack(RunStore(tmp_path / "run").artifact(trained), "reup-q12")[0].weights
+    assert weights["w"].shape == (22, 12, 3)  # 22 layers read 256 pixels three times

@@ -18,6 +18,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from qbench.errors import DataError, Unsupported
 from qbench.evaluation.crafting import TOLERANCE
 from qbench.interfaces import Radii
 from qbench.specs import Norm, Perturbations
