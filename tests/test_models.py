@@ -411,7 +411,8 @@ def test_a_checkpoint_in_double_precision_is_evaluated_and_certified(tmp_path):
     assert 0 < one.robust_accuracy == other.robust_accuracy < 1
     one, other = certified.values()
     assert one.min() > 0
-    torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+    assert (other <= one).all()  # single precision has more rounding to pay for
+    torch.testing.assert_close(one, other, rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def check_function(
     x = torch.rand(8, features, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = formula(x)
-        actual = copy.deepcopy(model).double().cpu()(x)
+        actual = copy.deepcopy(model).double().cpu()(x).double()
     if actual.shape != expected.shape or not torch.allclose(actual, expected, rtol=1e-6, atol=1e-9):
         raise Unsupported(
             f"{type(model).__name__} does not compute what its parameters say for {structure!r}, "

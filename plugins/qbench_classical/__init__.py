@@ -111,7 +111,7 @@ def _baselines() -> Iterable[ModelSpec]:
         description="multinomial logistic regression, 50 epochs",
         factory="qbench_classical.linear:LogisticRegression",
         family="classical",
-        structure="linear",
+        structure="affine",
         fits_data=("features", "classes"),
         recipe=Recipe(epochs=50, weight_decay=1e-3),
         tuning=chosen.format("step size and weight decay"),

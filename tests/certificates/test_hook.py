@@ -27,7 +27,7 @@ SMALL = {
     "projected-quantum-kernel": {"features": 8, "vectors": 3},
     "dressed-circuit": {"features": 8},
     "tree-tensor-network": {"features": 8, "image_shape": (2, 4)},
-    "linear": {"features": 8},
+    "affine": {"features": 8},
     "perceptron": {"features": 8},
     "kernel-machine": {"features": 8, "vectors": 3},
     "tree-ensemble": {"features": 8, "trees": 2},

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.circuits.torch_engine import TorchEngine
-from qbench.errors import Unsupported
+from qbench.errors import Unsupported, VerificationError
 from qbench.evaluation.radii import certify_images
 from qbench.geometry import ascent_direction, distance, project
 from qbench.interfaces import RadiusCertifier
@@ -181,7 +181,10 @@ def test_classes_do_flip_where_rounding_is_not_paid_for(
     name: str, certifier: type[RadiusCertifier]
 ) -> None:
     with mock.patch.object(Precision, "of", return_value=Precision(1e-30, 0.0)):
-        _, found = certified(name, certifier)
+        try:
+            _, found = certified(name, certifier)
+        except VerificationError:  # one is misclassified where it is, and yet certified
+            found = 1
     assert found > 0
 
 

@@ -74,7 +74,7 @@ def test_a_name_of_two_kinds_is_checked_as_both():
     ("text", "complaint"),
     [
         ("pgdd", "unknown name 'pgdd': did you mean pgd"),
-        ("our-mlp", "nothing is called 'our-mlp': install its plugin"),
+        ("zz-model", "nothing is called 'zz-model': install its plugin"),
         ("convnet:steps=3", "the model 'convnet' takes no parameters here: write 'convnet'"),
         ("nowhere.py", "nowhere.py does not load: No such file"),
     ],
@@ -201,6 +201,6 @@ def test_the_command_says_what_holds(plugin, qbench_cli, name, code, line):
 
 
 def test_the_command_refuses_what_is_not_there_in_one_line(qbench_cli):
-    done = qbench_cli("check", "our-mlp")
+    done = qbench_cli("check", "zz-model")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("error: nothing is called 'our-mlp'")
+    assert done.stderr.startswith("error: nothing is called 'zz-model'")

@@ -63,7 +63,7 @@ def test_a_check_is_a_test_and_says_what_is_wrong(run_tests, tmp_path):
 @pytest.mark.parametrize(
     ("marker", "complaint"),
     [
-        ("@pytest.mark.qbench('our-mlp')", "nothing is called 'our-mlp'"),
+        ("@pytest.mark.qbench('zz-model')", "nothing is called 'zz-model'"),
         ("@pytest.mark.qbench()", "name what is to be checked"),
         ("", "name what is to be checked"),
     ],

@@ -9,7 +9,7 @@ SPECS = (
         name="linear-exact",
         description="exact distance to the nearest tie of two classes, within the box if any",
         factory="qbench_certificates.linear.exact:LinearExact",
-        structures=("linear",),
+        structures=("affine",),
         source="a hyperplane's distance; Boyd & Vandenberghe 2004, Sec. 8.1",
         norms=("linf", "l2"),
     ),

@@ -26,7 +26,7 @@ from qbench.specs import Norm, Perturbations
 from ..parameters import check_function, float64
 from ..rounding import Precision
 
-_STRUCTURE = "linear"
+_STRUCTURE = "affine"
 _ROUNDING = 1e-12
 
 
@@ -78,8 +78,8 @@ def read(model: nn.Module, features: int) -> tuple[Tensor, Tensor]:
     exact = copy.deepcopy(model).double().cpu()
     try:
         with torch.no_grad():
-            bias = exact(torch.zeros(1, features, dtype=torch.float64))[0]
-            weight = (exact(torch.eye(features, dtype=torch.float64)) - bias).mT
+            bias = exact(torch.zeros(1, features, dtype=torch.float64))[0].double()
+            weight = (exact(torch.eye(features, dtype=torch.float64)).double() - bias).mT
     except DataError as error:
         raise Unsupported(f"{type(model).__name__} has no scores everywhere: {error}") from None
     check_function(model, lambda at: at @ weight.mT + bias, features, _STRUCTURE)
