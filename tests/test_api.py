@@ -381,8 +381,11 @@ def test_smoothing_certifies_any_model_by_name():
     assert found.smoothed
     assert (found.radius <= distance).all()
     assert (found.radius >= 0.85 * distance).all()
+    exact = qbench.certify(model, (x, [1, 0]), norm="l2").radius  # `linear-exact`
+    torch.testing.assert_close(exact.float(), distance, rtol=1e-4, atol=0)
+    curved = lambda x: model(x**2)  # noqa: E731
     with pytest.raises(Unsupported, match="no certifier covers function <lambda>: name one that"):
-        qbench.certify(model, (x, [1, 0]))
+        qbench.certify(curved, (x, [0, 0]))
 
 
 def test_there_is_nothing_else():
