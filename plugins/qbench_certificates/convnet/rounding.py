@@ -35,7 +35,8 @@ def margin_rounding(
         sizes = _pooled(network, largest, kernel.abs(), bias.abs())
         error = precision.rounded(terms, sizes)
         moved = (radius[:, None] * reach)[..., None]
-        here = _pooled(network, x[image], kernel, bias).unflatten(1, (len(kernel), -1))
+        here = _pooled(network, x[image], kernel, bias)
+        here = here.view(len(image), len(kernel), here.shape[1] // len(kernel))
         pooled = torch.minimum((here.clamp(min=0) + moved).flatten(1), sizes) + error
         weight, offset = network.weight, network.offset
         found = ((weight[label] - weight[other]).abs() * error).sum(1)
