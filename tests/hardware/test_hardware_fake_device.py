@@ -146,7 +146,6 @@ def test_noise_is_that_of_the_whole_device():
         (("--model", "small,reup"), "takes one model, by its name"),
         (("--shots", "1000000000"), "at most 100,000 times in a job"),
         (("--engine", "ibm:fake_kyoto"), "none of its two-qubit gates works"),
-        (("--engine", "ibm:fake_rochester"), "says nothing of its measurements"),
         (("--model", "reup-0.2", "--engine", "ibm:fake_lagos"), "7 qubits, the circuit needs 8"),
         (("--model", "smal"), "small"),
         (("--attacks", "pgdd"), "pgd"),
