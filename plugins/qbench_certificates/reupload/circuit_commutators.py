@@ -5,16 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from qbench.circuits.circuit import z_signs
 from qbench.errors import Unsupported
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
+from ..pairwise import MarginQueries, margin_radii
 from .carried import can_carry
 from .circuit_taylor_1 import margin_slopes
-from .exact import Exact
+from .exact import margin_stays_positive
 from .gates import read_gates
-from .region import proved_radii, region
-from .rounding import region_rounding
+from .region import region
+from .rounding import margin_rounding
 
 _HOPELESS = 45.0  # S³ over the remainder of second order, which on trained circuits is smaller
 
@@ -49,21 +51,22 @@ class CircuitCommutators:
                 f"{circuit.qubits} qubits and {circuit.layers} layers: a matrix of 4^qubits "
                 "numbers for each layer is too much, or there is one qubit only"
             )
-        rounding = region_rounding(model, gates)
+        rounding = margin_rounding(model, gates, x, perturbations)
         gates = gates.seen_by(circuit.measured)
+        signs = torch.as_tensor(z_signs(len(circuit.measured))[circuit.outcomes]).mT
 
-        def proves(images: Tensor, eps: Tensor) -> Tensor:
-            inside, label = region(x[images], eps, perturbations), y[images]
-            needed = rounding(inside)
-            margins, falls = margin_slopes(gates, inside, label)
-            left = margins - falls - needed[:, None]
-            least = left.amin(1)
+        def proves(asked: MarginQueries) -> Tensor:
+            inside = region(x[asked.image], asked.radius, perturbations)
+            margins, falls = margin_slopes(gates, inside, asked.label)
+            left = (margins - falls).gather(1, asked.other[:, None])[:, 0] - asked.least
             turn = inside.linear(gates.weights.expand_as(inside.centre))
-            proved, exact = least > turn.square(), Exact(gates, inside, needed)
-            open_ = ~proved & (least > 0) & (turn.pow(3) < _HOPELESS * least)
-            for k in open_.nonzero()[:, 0].tolist():
-                others = [o for o in left[k].argsort().tolist() if o != int(label[k])]
-                proved[k] = all(exact.proves(k, label[k], torch.tensor(o)) for o in others)
+            proved = left > turn.square()
+            tried = ~proved & (left > 0) & (turn.pow(3) < _HOPELESS * left)
+            for k in tried.nonzero()[:, 0].tolist():
+                difference = signs[asked.label[k]] - signs[asked.other[k]]
+                proved[k] = margin_stays_positive(
+                    gates, inside.centre[k], inside.width[k], difference, asked.least[k]
+                )
             return proved
 
-        return Radii(proved_radii(proves, len(x), perturbations.eps))
+        return Radii(margin_radii(gates.scores(x), y, perturbations.eps, rounding, proves))

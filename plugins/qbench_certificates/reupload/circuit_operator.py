@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -16,11 +16,11 @@ from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 from qbench_engines.statevector import jacobians
 
-from ..radii import largest_radii
+from ..pairwise import MarginQueries, margin_radii
 from .gates import ReUploadGates, read_gates
 from .operator_kernel import centre_weights, prove
 from .region import Region, region
-from .rounding import RegionRounding, region_rounding
+from .rounding import margin_rounding
 
 _QUBITS = 5  # a step costs the cube of 2^qubits
 _STEPS = 30  # of the search for a bound; most are found or given up within ten
@@ -60,13 +60,10 @@ class CircuitOperator:
                 f"{gates.circuit.qubits} qubits: its steps take the cube of 2^qubits, so it "
                 f"covers circuits of at most {_QUBITS}"
             )
-        rounding = region_rounding(model, gates)
-        steps = Steps(gates.seen_by(gates.circuit.measured))
-        found = [
-            _Image(steps, x[[k]], int(y[k]), perturbations, rounding).radius()
-            for k in range(len(x))
-        ]
-        return Radii(torch.tensor(found, dtype=torch.float64))
+        rounding = margin_rounding(model, gates, x, perturbations)
+        search = _Search(Steps(gates.seen_by(gates.circuit.measured)), x, perturbations)
+        radii = margin_radii(gates.scores(x), y, perturbations.eps, rounding, search.proves)
+        return Radii(radii)
 
 
 @dataclass(frozen=True)
@@ -110,58 +107,40 @@ class Steps:
         return (found * _OUTWARD).numpy()
 
 
-class _Image:
-    """An image x (1, features) of class y. A search begins where the last one ended."""
+class _Search:
+    """Proofs for images x (n, features). That of a margin begins where its last one ended."""
 
-    def __init__(
-        self,
-        steps: Steps,
-        x: Tensor,
-        y: int,
-        perturbations: Perturbations,
-        rounding: RegionRounding,
-    ) -> None:
-        self.steps, self.x, self.y, self.perturbations = steps, x, y, perturbations
-        self.rounding = rounding
-        self.reached: dict[int, tuple[float, NDArray[np.complex128], NDArray[np.float64]]] = {}
+    def __init__(self, steps: Steps, x: Tensor, perturbations: Perturbations) -> None:
+        self.steps, self.x, self.perturbations = steps, x, perturbations
+        self.reached: dict[
+            tuple[int, int], tuple[float, NDArray[np.complex128], NDArray[np.float64]]
+        ] = {}
 
-    def radius(self) -> float:
-        """The largest radius proved against every class, 0 if there is none.
+    def proves(self, asked: MarginQueries) -> Tensor:
+        """Whether each question is answered by a proof, (m,)."""
+        regions = region(self.x[asked.image], asked.radius, self.perturbations)
+        columns = (asked.image, asked.label, asked.other, asked.least)
+        questions = zip(*(column.tolist() for column in columns), strict=True)
+        found = [self._proves(regions[[k]], *one) for k, one in enumerate(questions)]
+        return torch.tensor(found, dtype=torch.bool)
 
-        The closest class is asked first; another only where the search has come to by then.
-        """
-        scores = self.steps.gates.scores(self.x)
-        margins = scores[0, self.y] - scores[0]
-        margins[self.y] = torch.inf
-        nothing, image = torch.zeros(1, dtype=torch.float64), torch.zeros(1, dtype=torch.long)
-        needed = self.rounding(region(self.x, nothing, self.perturbations))
-        found = torch.where(margins.min() > needed, torch.inf, nothing)
-        for nth, other in enumerate(margins.argsort().tolist()[:-1]):
-            proves = partial(self._proves, other)
-            if nth == 0 or (found > 0 and not proves(image, found)):
-                found = largest_radii(proves, nothing, found, self.perturbations.eps)
-        return float(found)
-
-    def _proves(self, other: int, image: Tensor, radius: Tensor) -> Tensor:
-        """Whether the margin against a class is proved within a radius (1,)."""
-        steps, inside = self.steps, region(self.x, radius, self.perturbations)
-        least = float(self.rounding(inside))
+    def _proves(self, inside: Region, image: int, label: int, other: int, least: float) -> bool:
+        steps = self.steps
         angles, widths = steps.gates.angles(inside.centre), steps.widths(inside)
         if widths.max() >= np.pi / 2:
-            return torch.tensor([False])
-        centre, reach = angles.flatten().numpy(), inside.width[0].numpy()
-        if other not in self.reached:
+            return False
+        key, centre, reach = (image, other), angles.flatten().numpy(), inside.width[0].numpy()
+        if key not in self.reached:
             size = 2**steps.gates.circuit.qubits
             weights = np.zeros((len(centre), size, size), np.complex128)
             centre_weights(steps.circuit, centre, weights)
             _, by_angle = jacobians(steps.gates.circuit, angles)
-            slope = (by_angle[self.y] - by_angle[other]).flatten()
-            self.reached[other] = _START, weights, slope.numpy()
-        mu, weights, c = self.reached[other]
+            self.reached[key] = _START, weights, (by_angle[label] - by_angle[other]).numpy().ravel()
+        mu, weights, c = self.reached[key]
         bound, mu, _ = prove(
-            steps.circuit, centre, widths, steps.observables[self.y] - steps.observables[other],
+            steps.circuit, centre, widths, steps.observables[label] - steps.observables[other],
             steps.readings, reach, np.inf if inside.norm == "linf" else float(reach[0]), least,
             _STEPS, mu, weights, c,
         )  # fmt: skip
-        self.reached[other] = max(mu, _AGAIN), weights, c
-        return torch.tensor([bound > least])
+        self.reached[key] = max(mu, _AGAIN), weights, c
+        return bool(bound > least)

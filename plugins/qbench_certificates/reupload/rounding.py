@@ -8,10 +8,12 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ..rounding import Precision
+from qbench.specs import Perturbations
+
+from ..rounding import MarginRounding, Precision
 from ..statevector import margin_error, state_error
 from .gates import ReUploadGates
-from .region import Region
+from .region import Region, region
 
 RegionRounding = Callable[[Region], Tensor]  # from regions (n) to what their margins must exceed
 
@@ -46,6 +48,18 @@ def region_rounding(model: nn.Module, gates: ReUploadGates) -> RegionRounding:
         return margin_error(circuit, precision, state + moved)
 
     return bound
+
+
+def margin_rounding(
+    model: nn.Module, gates: ReUploadGates, x: Tensor, perturbations: Perturbations
+) -> MarginRounding:
+    """`region_rounding` around images x (n, features), the same for every margin of an image."""
+    bound = region_rounding(model, gates)
+
+    def needed(image: Tensor, label: Tensor, other: Tensor, radius: Tensor) -> Tensor:
+        return bound(region(x[image], radius, perturbations))
+
+    return needed
 
 
 def _sizes(model: nn.Module, gates: ReUploadGates) -> Tensor:

@@ -23,6 +23,7 @@ from qbench.specs import Norm, Perturbations
 from qbench.weights.files import load_into, unpack
 from qbench.weights.zoo import Zoo
 from qbench_certificates.radii import PRECISION
+from qbench_certificates.reupload.circuit_commutators import CircuitCommutators
 from qbench_certificates.reupload.circuit_fidelity import CircuitFidelity, angle_to_break
 from qbench_certificates.reupload.circuit_grouped import CircuitGrouped
 from qbench_certificates.reupload.circuit_operator import CircuitOperator
@@ -113,7 +114,7 @@ def test_no_image_is_broken_within_its_radius(seed, qubits, layers, repeats, sca
     model = random_model(seed, qubits, layers, repeats, scale)
     x, y = images(model, seed)
     about = Perturbations(norm=norm, eps=GRID, box=box)
-    for certifier in CERTIFIERS:
+    for certifier in (*CERTIFIERS, *([CircuitCommutators] if norm == "linf" else [])):
         radius = _radii(certifier, model, x, y, about)
         fall = largest_fall(model, x, y, radius, norm, box)
         assert (fall[radius > 0] > 0).all(), certifier
