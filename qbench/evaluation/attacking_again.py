@@ -103,14 +103,14 @@ def attack_again(
         load_into(model, unpack(saved.weights, provided.spec.name)[0].weights, provided.spec.name)
         made = attack.create(**params)
         crafted = craft(made, model.eval(), x, y, threat, seed)
-    right = saved.predictions(crafted.x_adv, seed=seed)[0].argmax(1) == y
-    clean = saved.predictions(x, seed=seed)[0].argmax(1) == y
+    right = saved.right(crafted.x_adv, y, seed=seed)
+    clean = saved.right(x, y, seed=seed)
     robust, k = (right & clean).double(), len(places)
     stood = torch.from_numpy(standing[places])
-    clean_known = saved.predictions(split.x, seed=seed, singly=False)[0].argmax(1) == split.y
+    clean_known = saved.right(split.x, split.y, seed=seed, singly=False)
     clean_new = None
     if new is not None:
-        clean_new = saved.predictions(new.x, seed=seed, singly=False)[0].argmax(1) == new.y
+        clean_new = saved.right(new.x, new.y, seed=seed, singly=False)
     return Attacked(
         attack=attack_label(attack.spec.name, attack.resolved(params), usual),
         stood=int(stood.sum()),

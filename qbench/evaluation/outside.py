@@ -29,6 +29,7 @@ from torch import Tensor
 
 from qbench.errors import VerificationError
 from qbench.evaluation.answering import receive, send, serve
+from qbench.evaluation.scoring import predicted
 from qbench.plugin_files import PluginFile
 from qbench.provided import Provided
 from qbench.specs import ModelSpec
@@ -79,6 +80,24 @@ class SavedModel:
         restored = torch.empty_like(scores)
         restored[:, order] = scores
         return restored
+
+    def right(self, images: Tensor, y: Tensor, *, seed: int, singly: bool = True) -> Tensor:
+        """Whether images (n, features) are given their labels y (n,), (n,) bool, in one pass.
+
+        A tie is none (`scoring.predicted`), but of scores that vary, as on record.
+
+        Args:
+            images, seed, singly: As for `predictions`.
+            y: Labels.
+
+        Raises:
+            VerificationError: As `predictions`.
+        """
+        return self.given(self.predictions(images, seed=seed, singly=singly)[0], y) == y
+
+    def given(self, scores: Tensor, y: Tensor) -> Tensor:
+        """The classes (n,) that scores (n, classes) give images with labels y (n,); see `right`."""
+        return scores.argmax(1) if self.spec.stochastic else predicted(scores, y)
 
     def differentiated(
         self, images: Tensor, upstream: Tensor, *, seed: int

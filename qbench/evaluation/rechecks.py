@@ -10,7 +10,6 @@ from qbench.datasets.base import Dataset, Split
 from qbench.evaluation import checks, fresh
 from qbench.evaluation.isolation import isolated
 from qbench.evaluation.outside import SavedModel
-from qbench.evaluation.scoring import predicted
 from qbench.protocols import Protocol
 from qbench.provided import CHANGED, Provided
 from qbench.records.columns import fingerprint
@@ -73,9 +72,7 @@ def recheck(
         new = dataset.fresh(due)
         if record.task.images_sha256 != fingerprint({"x": new.x.numpy(), "y": new.y.numpy()}):
             yield "other new images than the data set's"
-        scores = saved.predictions(new.x, seed=0, singly=False)[0]
-        given = scores.argmax(1) if provided.spec.stochastic else predicted(scores, new.y)
-        clean = float((given == new.y).double().mean())
+        clean = float(saved.right(new.x, new.y, seed=0, singly=False).double().mean())
         if abs(clean - record.metrics.clean_accuracy) > AGAIN:
             yield f"clean accuracy {record.metrics.clean_accuracy} on new images, they give {clean}"
 

@@ -93,7 +93,7 @@ class Rescoring:
         self, model: SavedModel, records: list[Record], scores: Tensor
     ) -> Iterator[str]:
         name, seed = self.name, self.seed
-        standing = (scores.argmax(1) == self.board.split.y).numpy()
+        standing = (model.given(scores, self.board.split.y) == self.board.split.y).numpy()
         standing[broken_images(self.board.by_id, self.board.results.columns, name, seed)] = False
         images = min(self.again, len(standing))
         drawn = secrets.randbits(31)

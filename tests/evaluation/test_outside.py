@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ CALLS = []
 
 @hookimpl
 def qbench_models():
-    for kind in ("counts", "exits", "raises", "nan", "hangs", "shape", "looks"):
+    for kind in ("counts", "exits", "raises", "nan", "hangs", "shape", "looks", "ties"):
         yield ModelSpec(name=f"odd-{kind}", description="", factory=f"{__name__}:Odd",
                         params={"kind": kind}, family="classical", structure="odd")
     CALLS.append("hook")
@@ -57,6 +58,8 @@ class Odd(torch.nn.Module):
             time.sleep(1000)
         if self.kind == "shape":
             return z[:, 0]
+        if self.kind == "ties":
+            return 0 * z
         if self.kind == "looks":
             hooked = "hook" in CALLS
             return z + 100 * hooked
@@ -103,6 +106,13 @@ def test_gradients_are_the_saved_models(x):
     scores, found = saved.differentiated(x, upstream, seed=0)
     torch.testing.assert_close(found.float(), leaf.grad, rtol=1e-4, atol=1e-5)
     assert torch.equal(scores, saved.predictions(x, seed=0)[0])
+
+
+def test_a_tie_is_right_only_of_scores_that_vary(odd, x):
+    y = torch.zeros(len(x), dtype=torch.long)  # the class that comes first
+    tied = odd("ties")
+    assert not tied.right(x, y, seed=0).any()
+    assert replace(tied, spec=replace(tied.spec, stochastic=True)).right(x, y, seed=0).all()
 
 
 def test_a_model_was_never_asked_before(odd, x):
