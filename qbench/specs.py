@@ -195,6 +195,11 @@ class CertifierSpec(Spec):
     baseline: bool = False
     costly: bool = False
 
+    @property
+    def by_default(self) -> bool:
+        """Whether it runs without being named or asked for by more effort."""
+        return not self.smoothed and not self.costly
+
     def covers(self, structure: str) -> bool:
         """Whether it certifies models of this structure."""
         return not self.structures or structure in self.structures

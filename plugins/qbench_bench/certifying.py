@@ -51,12 +51,7 @@ def time_certifiers(images: int, step: Callable[[str], None]) -> tuple[Certifier
         attack_s, _ = _timed(partial(_attacked, model), few, some)
         for provided in (registry.get("certifier", c) for c in registry.all("certifier")):
             spec = provided.spec
-            if (
-                "linf" not in spec.norms
-                or spec.smoothed
-                or spec.costly
-                or not spec.covers(structure)
-            ):
+            if "linf" not in spec.norms or not (spec.by_default and spec.covers(structure)):
                 continue
             try:
                 seconds, radii = _timed(partial(_radii, provided.create(), model), few, some)

@@ -139,11 +139,7 @@ def _certifiers(
         if params:
             raise UsageError(f"{', '.join(params)}: parameters go with a certifier by name")
         every = registry.all("certifier").items()
-        return [
-            n
-            for n, p in every
-            if norm in p.spec.norms and not p.spec.smoothed and not p.spec.costly
-        ]
+        return [n for n, p in every if norm in p.spec.norms and p.spec.by_default]
     provided = registry.get("certifier", certifier)
     provided.check_names(params)
     norms = provided.spec.norms

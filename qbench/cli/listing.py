@@ -15,6 +15,7 @@ from qbench.text import one_line, wrapped
 if TYPE_CHECKING:
     from qbench.plugin_files import PluginFile
     from qbench.registry import Plugin, Registry
+    from qbench.specs import CertifierSpec
 
 WIDTH = 80  # characters of a line
 MOST_NUMBER = 10  # characters of a last column that holds no sentences
@@ -159,11 +160,7 @@ def certifiers(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
             "covers": list(provided.spec.structures),
             "plugin": provided.plugin,
             "description": provided.spec.description,
-            "runs": "by name"
-            if provided.spec.smoothed
-            else "by name or with --effort high"
-            if provided.spec.costly
-            else "by default",
+            "runs": _runs(provided.spec),
             "source": provided.spec.source,
         }
         for name, provided in load_registry(plugins).all("certifier").items()
@@ -175,6 +172,12 @@ def certifiers(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
                 f"{row['description']}; covers {covers}; runs {row['runs']}; {row['source']}"
             )
     _show(rows, as_json, ("name", "what it proves"))
+
+
+def _runs(spec: CertifierSpec) -> str:
+    if spec.by_default:
+        return "by default"
+    return "by name" if spec.smoothed else "by name or with --effort high"
 
 
 @click.command()

@@ -388,13 +388,11 @@ class _Planner:
         structure = self.registry.get("model", model).spec.structure
         found = [self.registry.get("certifier", name) for name in self.certifiers]
         named, high = set(self.selection.certifiers), self.selection.effort == "high"
-        return [
-            provided
-            for provided in found
-            if provided.spec.covers(structure)
-            and (not provided.spec.smoothed or provided.spec.name in named)
-            and (not provided.spec.costly or high or provided.spec.name in named)
-        ]
+
+        def asked(spec: CertifierSpec) -> bool:
+            return spec.by_default or spec.name in named or (high and not spec.smoothed)
+
+        return [one for one in found if one.spec.covers(structure) and asked(one.spec)]
 
     def _budgets(self, norm: Norm) -> tuple[float, ...]:
         own = self.eps if norm == self.measured.norm else ()

@@ -84,7 +84,7 @@ def certified(structure: str, model: nn.Module, images: Split) -> Tensor:
     best = torch.zeros(len(images.y), dtype=torch.float64)
     for provided in load_registry().all("certifier").values():
         spec = provided.spec
-        if structure in spec.structures and "linf" in spec.norms and not spec.smoothed:
+        if structure in spec.structures and "linf" in spec.norms and spec.by_default:
             found, _ = certify_images(
                 provided.create(), model, images.x, images.y, asked, torch.Generator()
             )
