@@ -145,15 +145,29 @@ class Certificates:
         radii: Mapping[str, Mapping[int, Radii]],
         seeds: Sequence[int],
     ) -> tuple[Note, ...]:
-        """Why seeds have no proof, and which certifiers the others lack."""
+        """Why seeds have no proof, and which certifiers the others lack.
+
+        One that was skipped does not cover the model: nothing is lacking.
+        """
         about = self._records.get((model, norm), [])
+        refused = {
+            (certifier_of(record), record.task.model.seed)
+            for record in about
+            if record.status == "skipped"
+        }
         found = {seed for of in radii.values() for seed in of}
         guessed = {record.task.model.seed for record in about if record.status == "done"} - found
         notes = [("missing", "only probabilistic certificates", seed) for seed in guessed]
         notes += [
             ("incomplete", f"no radii of {', '.join(lacking)}", seed)
             for seed in found
-            if (lacking := [name for name, of in radii.items() if seed not in of])
+            if (
+                lacking := [
+                    name
+                    for name, of in radii.items()
+                    if seed not in of and (name, seed) not in refused
+                ]
+            )
         ]
         return (*gather_notes(notes), *_reasons(about, found | guessed, seeds))
 

@@ -168,6 +168,17 @@ def test_without_a_certifier_there_is_a_note() -> None:
     assert "| qubit <sup>1</sup> |   1.000 |" in page
 
 
+def test_nothing_is_lacking_where_a_certifier_does_not_cover_the_model() -> None:
+    run = Run(n=4)
+    for seed in (0, 1, 2):
+        run.attacked(QUANTUM, seed, 0.1, ALL, ALL)
+        run.certified(QUANTUM, seed, [0.2] * 4)
+        run.add("radii", QUANTUM, seed, certifier="two", status="skipped", reason="too large")
+    found = proved(board_of(run))
+    assert found.accuracy[0.1].notes == ()
+    assert found.by_certifier[1].median.notes == (Note("skipped", "too large", (0, 1, 2)),)
+
+
 def test_certifiers_that_have_no_result_are_noted() -> None:
     run = Run(n=4)
     for seed in (0, 1, 2):
