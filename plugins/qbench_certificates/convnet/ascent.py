@@ -67,6 +67,7 @@ def ascend(
     best_planes, best_shares = planes.copy(), shares.copy()
     room, total, seen = np.empty(size), np.empty(size), np.empty(size)
     delta = np.empty_like(low)
+    mean[:] = 0.0
     best, mark, waited = -np.inf, -np.inf, 0
     for step in range(steps + 1):
         value, c = level, -slope

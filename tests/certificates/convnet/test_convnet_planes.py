@@ -115,8 +115,10 @@ def test_compiled_support_bounds_every_point(seed, radius) -> None:
 def _ascend(problem, alive, enough, steps, gap=0.0):
     """The bound, and the slopes that it was found at."""
     slopes = problem.start()
-    mean = np.empty_like(problem.low)
-    return ascent.ascend(*problem, alive, *slopes, enough, gap, steps, mean), *slopes
+    mean = np.full_like(problem.low, np.nan)  # what memory held before must not matter
+    bound = ascent.ascend(*problem, alive, *slopes, enough, gap, steps, mean)
+    assert np.isfinite(mean).all()
+    return bound, *slopes
 
 
 def _least_margin(network, x, region, count=400):
