@@ -8,25 +8,20 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from qbench.circuits.circuit import Circuit
-from qbench_engines import host
 from qbench_engines.backends import fake_backend
-from qbench_engines.compiling import check_size
-from qbench_engines.device import DeviceEngine, check_device_shots
+from qbench_engines.device import check_device_shots
 from qbench_engines.ibm import sampler
 from qbench_engines.ibm.factory import FAKE
 from qbench_engines.ibm.local import fake_device
 from qbench_engines.ibm.service import Service
 from qbench_engines.programs import (
     REGISTER,
-    compile_for,
     counts_of,
     loaded,
-    readout_for,
-    values_of,
 )
+from qbench_engines.qiskit_device import QiskitDeviceEngine
 from qbench_hardware.interface import Counts, FreePlan, Job, JobResult, JobState, Program
 
 JOB_OVERHEAD_S = 2.0
@@ -36,7 +31,7 @@ MARGIN, SLACK_S = 3, 60
 RANDOMIZATIONS = 32  # random Pauli frames of a circuit, as the Sampler has them
 
 
-class IbmEngine(DeviceEngine):
+class IbmEngine(QiskitDeviceEngine):
     """A device of IBM Quantum, or `fake_NAME` for its snapshot in this process.
 
     It takes jobs (`qbench_hardware.interface.JobEngine`). A fake device also runs circuits at once,
@@ -73,18 +68,7 @@ class IbmEngine(DeviceEngine):
             UsageError: It needs more qubits than the device has, or more shots than it takes.
         """
         self._check_shots()
-        check_size(self.name, self._backend, circuit.qubits)
-        return compile_for(circuit, amplitudes, self._backend)
-
-    def values(
-        self, program: Program, circuit: Circuit, angles: Tensor, state: Tensor | None
-    ) -> NDArray[np.float64]:
-        """Parameter values (batch, parameters): the same angles as on any other engine."""
-        return values_of(program, host.read(self.name, circuit, angles, state))
-
-    def readout(self, program: Program) -> tuple[Program, NDArray[np.float64]]:
-        """Circuits that prepare each outcome on the qubits a program measures."""
-        return readout_for(program, self._backend)
+        return super().compile(circuit, amplitudes)
 
     def seconds(self, job: Job) -> float:
         """QPU time, by IBM's formula: 2 s a job, and for each shot of each circuit its length and

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numpy.typing import NDArray
-from qiskit_aer import AerSimulator
-from torch import Tensor
+from typing import Any
 
-from qbench.circuits.circuit import Circuit
+from qiskit_aer import AerSimulator
+
 from qbench.errors import VerificationError
-from qbench_engines import host
-from qbench_engines.compiling import check_size
-from qbench_engines.device import DeviceEngine, check_device_shots
+from qbench_engines.device import check_device_shots
 from qbench_engines.iqm.devices import snapshot
-from qbench_engines.programs import compile_for, counts_of, loaded, readout_for, values_of
-from qbench_hardware.interface import Job, JobResult, Program
+from qbench_engines.programs import counts_of, loaded
+from qbench_engines.qiskit_device import QiskitDeviceEngine
+from qbench_hardware.interface import Job, JobResult
 
 MOST_SHOTS = 100_000  # IQM states none for its snapshots; memory grows with them
 
 
-class IqmEngine(DeviceEngine):
+class IqmEngine(QiskitDeviceEngine):
     """IQM's snapshot of a device, `fake_garnet`, simulated in this process.
 
     It takes jobs (`qbench_hardware.interface.JobEngine`) and runs circuits at once.
@@ -38,29 +35,12 @@ class IqmEngine(DeviceEngine):
         name = f"iqm:{device}"
         checked = check_device_shots(name, shots, MOST_SHOTS)
         super().__init__(name, device, checked, seed, local=True)
-        self._backend = snapshot(device)
-        self._simulator = AerSimulator(
-            method="density_matrix", noise_model=self._backend.noise_model
-        )
+        noise = self._backend.noise_model
+        self._simulator = AerSimulator(method="density_matrix", noise_model=noise)
 
-    def compile(self, circuit: Circuit, amplitudes: bool) -> Program:
-        """The circuit for this device, on the qubits where it most likely succeeds.
-
-        Raises:
-            UsageError: It needs more qubits than the device has.
-        """
-        check_size(self.name, self._backend, circuit.qubits)
-        return compile_for(circuit, amplitudes, self._backend)
-
-    def values(
-        self, program: Program, circuit: Circuit, angles: Tensor, state: Tensor | None
-    ) -> NDArray[np.float64]:
-        """Parameter values (batch, parameters): the same angles as on any other engine."""
-        return values_of(program, host.read(self.name, circuit, angles, state))
-
-    def readout(self, program: Program) -> tuple[Program, NDArray[np.float64]]:
-        """Circuits that prepare each outcome on the qubits a program measures."""
-        return readout_for(program, self._backend)
+    @property
+    def _backend(self) -> Any:
+        return snapshot(self.device)
 
     def run(self, job: Job) -> JobResult:
         """Run a job in this process.
