@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from qbench.circuits.torch_engine import TorchEngine
 from qbench.errors import Unsupported, VerificationError
 from qbench.evaluation.radii import certify_images
+from qbench.evaluation.scoring import margins
 from qbench.geometry import ascent_direction, distance, project
 from qbench.interfaces import RadiusCertifier
 from qbench.specs import Norm, Perturbations, ThreatModel
@@ -105,7 +106,7 @@ def close_images(model: nn.Module, features: int, scale: float = 1.0) -> Tensor:
 
 
 def flips(model: nn.Module, x: Tensor, y: Tensor, radius: Tensor, norm: Norm) -> int:
-    """How many of many points within the images' radii are given another class in float32."""
+    """How many of many points within the images' radii lose or tie in float32."""
     generator, exact = torch.Generator().manual_seed(0), copy.deepcopy(model).double()
     found = 0
     for image, label, size in zip(x, y.tolist(), radius.tolist(), strict=True):
@@ -126,7 +127,8 @@ def flips(model: nn.Module, x: Tensor, y: Tensor, radius: Tensor, norm: Norm) ->
             tries = project((image.double() + size * share * away).float(), start, threat)
             assert bool((distance(tries, start, norm) <= size).all())
             with torch.no_grad():
-                found += int((model(tries).argmax(1) != label).sum())
+                labels = torch.full((len(tries),), label)
+                found += int((margins(model(tries), labels) <= 0).sum())
     return found
 
 
@@ -163,6 +165,8 @@ def certified(name: str, certifier: type[RadiusCertifier]) -> tuple[int, int]:
     x = close_images(model, features, scale)
     with torch.no_grad():
         y = model(x).argmax(1)
+        decided = margins(model(x), y) > 0
+    x, y = x[decided], y[decided]
     budgets = tuple((scale * torch.logspace(-7, 0, 15, dtype=torch.float64)).tolist())
     about = Perturbations(norm=norm, eps=budgets, box=BOX)
     found, _ = certify_images(certifier(), model, x, y, about, torch.Generator())

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
+import encoding_study
 import pytest
 
 from qbench.registry import load_registry
-
-STUDY = Path(__file__).parents[2] / "studies" / "tuning"
-sys.path.insert(0, str(STUDY))
-try:
-    import encoding_study
-finally:
-    sys.path.remove(str(STUDY))
 
 
 @pytest.fixture(scope="module")

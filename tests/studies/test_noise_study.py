@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,23 +23,19 @@ from qbench.evaluation.scoring import predict
 if any(find_spec(name) is None for name in ("qiskit_aer", "qiskit_ibm_runtime")):
     pytest.skip("needs Qiskit: the extra qiskit", allow_module_level=True)
 
+import noise_figures
+import noise_report
+import noise_study
+
+import qbench
+from qbench.engines import create_engine
+from qbench.engines.sampling import SampledEngine
+from qbench_engines import host
+from qbench_engines.depolarising import DepolarisedEngine, LocallyDepolarisedEngine
+from qbench_engines.noisy import NoisyAerEngine, noisy_circuit
+
 ROOT = Path(__file__).parents[2]
-DOCS, STUDY = ROOT / "docs", ROOT / "studies" / "noise"
-sys.path.insert(0, str(STUDY))
-try:
-    import noise_figures
-    import noise_report
-    import noise_study
-finally:
-    sys.path.remove(str(STUDY))
-
-import qbench  # noqa: E402
-from qbench.engines import create_engine  # noqa: E402
-from qbench.engines.sampling import SampledEngine  # noqa: E402
-from qbench_engines import host  # noqa: E402
-from qbench_engines.depolarising import DepolarisedEngine, LocallyDepolarisedEngine  # noqa: E402
-from qbench_engines.noisy import NoisyAerEngine, noisy_circuit  # noqa: E402
-
+DOCS = ROOT / "docs"
 SMALL = Circuit(3, 2, (2, 0))
 
 

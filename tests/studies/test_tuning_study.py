@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import tuning_report
+import tuning_study
 
 from qbench.datasets.base import load_data
 from qbench.registry import load_registry
 from qbench.specs import Recipe
-
-STUDY = Path(__file__).parents[2] / "studies" / "tuning"
-sys.path.insert(0, str(STUDY))
-try:
-    import tuning_report
-    import tuning_study
-finally:
-    sys.path.remove(str(STUDY))
 
 Point = tuning_report.Point
 
