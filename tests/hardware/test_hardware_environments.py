@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import MODELS
 
+MODELS = Path(__file__).with_name("hardware_models.py")
 ROOT = Path(__file__).parents[2]
 OPTIONS = (
     *("-q", "-p", "no:cacheprovider"),

@@ -9,7 +9,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import MODELS
 from fake_ibm import CRN, TOKEN, FakeIbm, Fault
 from in_a_child import run_in_a_child
 
@@ -17,6 +16,8 @@ from qbench.errors import QbenchError, UnknownNameError, UsageError
 from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
 from qbench_hardware.ledger import Ledger
+
+MODELS = Path(__file__).with_name("hardware_models.py")
 
 
 def _report(folder: Path = Path("run")) -> dict:
