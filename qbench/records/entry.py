@@ -1,22 +1,26 @@
 """The files of one model in the archive: how they are written, and read without trusting them.
 
-`card.toml` holds facts, hashes and versions, `records.jsonl` one line a record in the order of
+`card.toml` holds facts, hashes and versions, `records.jsonl.gz` one line a record in the order of
 identities, `outcomes.npz` the per-image outcomes with equal rows kept once, and `adversarial.npz`
 the worst images at the ranking budget.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 import re
 import shutil
 import tempfile
 import tomllib
+import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_LZMA
 
 import numpy as np
 import tomlkit
@@ -32,12 +36,12 @@ from qbench.text import command_line
 
 CARD, RECORDS, OUTCOMES, ADVERSARIAL = (
     "card.toml",
-    "records.jsonl",
+    "records.jsonl.gz",
     "outcomes.npz",
     "adversarial.npz",
 )
 FILES = (CARD, RECORDS, OUTCOMES, ADVERSARIAL)
-_LARGEST = 64 * 2**20  # bytes of one file
+_LARGEST = 64 * 2**20  # bytes of one file, and of the records in it
 
 Outcomes = Mapping[str, Mapping[str, NDArray[Any]]]
 Trained = tuple[str, int]
@@ -92,9 +96,9 @@ def write_entry(root: Path, model: str, entry: Entry) -> None:
 def _contents(entry: Entry) -> dict[str, bytes]:
     lines = "".join(f"{record.to_json()}\n" for record in entry.records)
     contents = {
-        RECORDS: lines.encode(),
-        OUTCOMES: to_npz(_stacked(entry.records, entry.outcomes)),
-        ADVERSARIAL: to_npz(_flat(entry.adversarial)),
+        RECORDS: gzip.compress(lines.encode(), mtime=0),
+        OUTCOMES: to_npz(_stacked(entry.records, entry.outcomes), ZIP_LZMA),
+        ADVERSARIAL: to_npz(_flat(entry.adversarial), ZIP_LZMA),
     }
     document = tomlkit.document()
     about = entry.card.model_dump(mode="json", exclude_none=True)
@@ -153,8 +157,15 @@ def read_entry(folder: Path) -> Entry:
 
 
 def _read_records(path: Path, content: bytes) -> tuple[Record, ...]:
+    try:
+        with gzip.open(io.BytesIO(content)) as file:
+            text = file.read(_LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise StoreError(f"{path} is damaged: {error}") from error
+    if len(text) > _LARGEST:
+        raise StoreError(f"{path} would inflate to more than {_LARGEST >> 20} MiB")
     records, last = [], ""
-    for number, line in enumerate(content.splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             record = Record.from_json(line)
         except (ValueError, TypeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -47,15 +48,24 @@ def swap(entry: Entry, old: Record, new: Record | None, **columns: np.ndarray) -
 
 
 def cut(path: Path, old: bytes, new: bytes) -> None:
-    content = path.read_bytes()
+    content = read(path)
     assert old in content
-    path.write_bytes(content.replace(old, new, 1))
+    write(path, content.replace(old, new, 1))
+
+
+def read(path: Path) -> bytes:
+    content = path.read_bytes()
+    return gzip.decompress(content) if path.suffix == ".gz" else content
+
+
+def write(path: Path, content: bytes) -> None:
+    path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
 
 def rehashed(folder: Path) -> None:
     """Make the card name the hashes that the files have now."""
     card = (folder / "card.toml").read_text()
-    for name in ("records.jsonl", "outcomes.npz", "adversarial.npz"):
+    for name in ("records.jsonl.gz", "outcomes.npz", "adversarial.npz"):
         sha256 = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         card = re.sub(rf'("{re.escape(name)}" = )"[0-9a-f]+"', rf'\1"{sha256}"', card)
     (folder / "card.toml").write_text(card)

@@ -21,7 +21,7 @@ import pytest
 import safetensors.torch
 import torch
 from small_runs import run
-from tampering import cut, edited, first, rehashed, swap
+from tampering import cut, edited, first, read, rehashed, swap, write
 
 import qbench.report.submission as packing
 from qbench.errors import QbenchError, StoreError, UsageError
@@ -166,7 +166,7 @@ def test_a_submission_holds_what_it_says(made, sent):
         "plugins/hostile/hostile.py",
         *(
             f"results/tiny/honest/{name}"
-            for name in ("adversarial.npz", "card.toml", "outcomes.npz", "records.jsonl")
+            for name in ("adversarial.npz", "card.toml", "outcomes.npz", "records.jsonl.gz")
         ),
         "weights/honest-seed0.safetensors",
         "weights/honest-seed1.safetensors",
@@ -414,7 +414,12 @@ def test_a_forged_entry_is_refused_with_its_reason(made, sent, tamper):
 
 
 def text(folder: Path, old: bytes, new: bytes) -> None:
-    cut(entry_of(folder) / "records.jsonl", old, new)
+    cut(entry_of(folder) / "records.jsonl.gz", old, new)
+    rehashed(entry_of(folder))
+
+
+def a_bomb_of_records(folder: Path) -> None:
+    write(entry_of(folder) / "records.jsonl.gz", b" " * 65 * 2**20)
     rehashed(entry_of(folder))
 
 
@@ -517,8 +522,8 @@ def a_pipe(folder: Path) -> None:
 
 
 def a_pipe_as_a_record(folder: Path) -> None:
-    (entry_of(folder) / "records.jsonl").unlink()
-    os.mkfifo(entry_of(folder) / "records.jsonl")
+    (entry_of(folder) / "records.jsonl.gz").unlink()
+    os.mkfifo(entry_of(folder) / "records.jsonl.gz")
 
 
 def another_plugin(folder: Path) -> None:
@@ -548,9 +553,9 @@ def a_folder_with_markup(folder: Path) -> None:
 
 
 def twice_the_record(folder: Path) -> None:
-    path = entry_of(folder) / "records.jsonl"
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(lines[0] + b"".join(lines))
+    path = entry_of(folder) / "records.jsonl.gz"
+    lines = read(path).splitlines(keepends=True)
+    write(path, lines[0] + b"".join(lines))
     rehashed(entry_of(folder))
 
 
@@ -559,6 +564,7 @@ def deep(folder: Path) -> None:
 
 
 FILES = {
+    "a bomb of records": (a_bomb_of_records, "records.jsonl.gz would inflate to more than 64 MiB"),
     "an archive bomb": (a_bomb, "would inflate to more than 256 MiB"),
     "a pickle of arrays": (a_pickle_of_arrays, "holds object, not plain numbers"),
     "a pickle of weights": (a_pickle_of_weights, "holds no qbench weights"),
@@ -570,7 +576,7 @@ FILES = {
     "a link": (a_link, "is a link: a submission holds files only"),
     "a linked folder": (a_linked_folder, "is a link: a submission holds files only"),
     "a pipe": (a_pipe, "README.md is no regular file"),
-    "a pipe as a record": (a_pipe_as_a_record, "records.jsonl is no regular file"),
+    "a pipe as a record": (a_pipe_as_a_record, "records.jsonl.gz is no regular file"),
     "another plugin": (another_plugin, "no card names it"),
     "one plugin more": (a_plugin_that_nobody_names, "no card names it"),
     "one module more": (a_module_that_nobody_imports, "conftest.py is not imported by hostile.py"),

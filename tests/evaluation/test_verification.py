@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_runs import SMALL, run
-from tampering import cut, edited, first, rehashed, swap
+from tampering import cut, edited, first, read, rehashed, swap, write
 from torch import Tensor, nn
 
 from qbench.datasets.base import Split, load_data
@@ -292,22 +292,22 @@ def test_each_tampering_is_refused_with_its_reason(published, tmp_path, tamper):
 
 
 def twice(folder: Path) -> None:
-    lines = (folder / "records.jsonl").read_bytes().splitlines(keepends=True)
-    (folder / "records.jsonl").write_bytes(lines[0] + b"".join(lines))
+    lines = read(folder / "records.jsonl.gz").splitlines(keepends=True)
+    write(folder / "records.jsonl.gz", lines[0] + b"".join(lines))
 
 
 RAW = {
     "a duplicate": (twice, "line 2: stands twice"),
     "not a number": (
-        lambda f: cut(f / "records.jsonl", b'"clean_accuracy":1.0', b'"clean_accuracy":NaN'),
+        lambda f: cut(f / "records.jsonl.gz", b'"clean_accuracy":1.0', b'"clean_accuracy":NaN'),
         "line 1: .*|finite",
     ),
     "a path": (
-        lambda f: cut(f / "records.jsonl", b'"name":"convnet"', b'"name":"../convnet"'),
+        lambda f: cut(f / "records.jsonl.gz", b'"name":"convnet"', b'"name":"../convnet"'),
         "pattern",
     ),
     "a model that nobody knows": (
-        lambda f: cut(f / "records.jsonl", b'"name":"convnet"', b'"name":"connvet"'),
+        lambda f: cut(f / "records.jsonl.gz", b'"name":"convnet"', b'"name":"connvet"'),
         "its model has no card|other|order|known",
     ),
     "a hash": (lambda f: cut(f / "card.toml", b'seed0 = "', b'seed0 = "0'), "seed0|weights"),

@@ -184,7 +184,7 @@ DAMAGES = {
     "missing": lambda folder: (folder / "outcomes.npz").unlink(),
     "foreign": lambda folder: (folder / "run.sh").write_text("echo"),
     "link": damage_link,
-    "empty": lambda folder: (folder / "records.jsonl").write_bytes(b""),
+    "empty": lambda folder: (folder / "records.jsonl.gz").write_bytes(b""),
     "changed": lambda folder: (folder / "adversarial.npz").write_bytes(b"PK"),
     "card": lambda folder: (folder / "card.toml").write_text("name = 'x"),
     "elsewhere": lambda folder: folder.rename(folder.with_name("fourier")),

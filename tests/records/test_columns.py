@@ -64,6 +64,28 @@ def test_damaged_files_are_one_clear_line(content):
     assert "\n" not in str(raised.value)
 
 
+def test_both_compressions_hold_the_same():
+    arrays = {"radius": np.linspace(0, 1, 50), "label": np.arange(50, dtype=np.int16)}
+    small = to_npz(arrays, zipfile.ZIP_LZMA)
+    assert small == to_npz(arrays, zipfile.ZIP_LZMA)
+    for content in (small, to_npz(arrays)):
+        found = from_npz(content, "x")
+        assert list(found) == list(arrays)
+        assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+        assert np.array_equal(np.load(io.BytesIO(content))["label"], arrays["label"])
+
+
+def test_a_decompressor_that_would_take_gigabytes_is_not_started():
+    content = bytearray(to_npz({"radius": np.zeros(3)}, zipfile.ZIP_LZMA))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        place = 30 + len("radius.npy") + 5
+        assert content[place : place + 4] == (8 * 2**20).to_bytes(4, "little")
+        assert len(archive.infolist()) == 1
+    content[place : place + 4] = b"\xff\xff\xff\xff"
+    with pytest.raises(StoreError, match="wants a dictionary of 4095 MiB"):
+        from_npz(bytes(content), "x")
+
+
 def test_a_bomb_is_not_inflated():
     bomb = zipped(a=npy(np.zeros(4 * 2**20, np.uint8)))
     assert len(bomb) < 10_000
