@@ -1,4 +1,5 @@
-"""Writes the generated parts of the documentation: `docs/cli.md` and the README's leaderboard.
+"""Writes the generated parts of the documentation: `docs/cli.md`, the README's leaderboard, and
+what `docs/certificates.md` says of models trained for certificates.
 
 Run from the project's root: `python docs/make.py`. The tests fail when its output is out of date.
 With `--attacks RUN_FOLDER...` it writes the tables of `docs/attacks.md` instead, one block a run,
@@ -21,6 +22,7 @@ from qbench.cli import cli
 from qbench.protocols import load_protocol
 from qbench.records.archive import open_results
 from qbench.report import ranking_table
+from qbench.report.collect import collect
 
 ROOT = Path(__file__).parents[1]
 ARCHIVE = ROOT / "leaderboard" / "results" / "glyphs-linf-v1"
@@ -68,6 +70,37 @@ def readme() -> str:
     return block("leaderboard").sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
 
 
+PENALTIES = {
+    "reup-0.2": "Σ(w/2)², 20 epochs",
+    "reup-0.2-ep100": "Σ(w/2)², 100 epochs",
+    "reup-0.1-ep100": "Σ(w/2)², 100 epochs",
+    "reup-cert": r"(Σ \|w\|)², 100 epochs",
+    "fourier-cert": "(Σ R ‖W‖₁)², 100 epochs",
+    "convnet-cert": r"(Σ \|v\| ‖kernel‖₁)², 100 epochs",
+}
+
+
+def trained_for_certificates() -> str:
+    """`docs/certificates.md` with what the archive says of models trained for certificates."""
+    board = collect(open_results(ARCHIVE))
+    rows, norm = {row.model.name: row for row in board.rows}, board.norm
+    lines = [
+        "| model | penalty | clean | certified 0.02 | certified 0.05 | certified 0.1 | worst case "
+        "0.1 |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, penalty in PENALTIES.items():
+        row = rows[name]
+        proved = row.proved(norm)
+        assert proved is not None
+        certified = [proved.accuracy[eps].mean for eps in (0.02, 0.05, 0.1)]
+        values = (row.clean.mean, *certified, row.worst.mean)
+        shares = " | ".join(f"{value:.3f}" for value in values)
+        lines.append(f"| `{name}` | {penalty} | {shares} |")
+    table, text = "\n".join(lines), (ROOT / "docs" / "certificates.md").read_text()
+    return block("training").sub(lambda match: f"{match[1]}{table}\n{match[2]}", text)
+
+
 def attacks(runs: Sequence[Path]) -> dict[Path, str]:
     """`docs/attacks.md` with what every attack cost in each run; only the tables change."""
     path = ROOT / "docs" / "attacks.md"
@@ -92,7 +125,11 @@ def certificates(runs: Sequence[Path]) -> dict[Path, str]:
 
 def pages() -> dict[Path, str]:
     """Every generated file and its content."""
-    return {ROOT / "docs" / "cli.md": command_line(), ROOT / "README.md": readme()}
+    return {
+        ROOT / "docs" / "cli.md": command_line(),
+        ROOT / "docs" / "certificates.md": trained_for_certificates(),
+        ROOT / "README.md": readme(),
+    }
 
 
 MAKERS = {"--attacks": attacks, "--certificates": certificates}
