@@ -1,8 +1,8 @@
 """The files of one model in the archive: how they are written, and read without trusting them.
 
 `card.toml` holds facts, hashes and versions, `records.jsonl.gz` one line a record in the order of
-identities, `outcomes.npz` the per-image outcomes with equal rows kept once, and `adversarial.npz`
-the worst images at the ranking budget.
+identities, and `images.npz` the per-image outcomes with equal rows kept once, and the worst images
+at the ranking budget.
 """
 
 from __future__ import annotations
@@ -28,19 +28,14 @@ from numpy.typing import NDArray
 
 from qbench.errors import StoreError
 from qbench.files import explained, own_folder, read_file, sync_folder, write_atomically
-from qbench.records.columns import conform, fingerprint, from_npz, to_npz
+from qbench.records.columns import Columns, conform, fingerprint, from_npz, to_npz
 from qbench.records.record import Card, Environment, Record
 from qbench.records.results import Adversarial
 from qbench.records.store import check_environment, first_error
 from qbench.text import command_line
 
-CARD, RECORDS, OUTCOMES, ADVERSARIAL = (
-    "card.toml",
-    "records.jsonl.gz",
-    "outcomes.npz",
-    "adversarial.npz",
-)
-FILES = (CARD, RECORDS, OUTCOMES, ADVERSARIAL)
+CARD, RECORDS, IMAGES = "card.toml", "records.jsonl.gz", "images.npz"
+FILES = (CARD, RECORDS, IMAGES)
 _LARGEST = 64 * 2**20  # bytes of one file, and of the records in it
 
 Outcomes = Mapping[str, Mapping[str, NDArray[Any]]]
@@ -97,8 +92,9 @@ def _contents(entry: Entry) -> dict[str, bytes]:
     lines = "".join(f"{record.to_json()}\n" for record in entry.records)
     contents = {
         RECORDS: gzip.compress(lines.encode(), mtime=0),
-        OUTCOMES: to_npz(_stacked(entry.records, entry.outcomes), ZIP_LZMA),
-        ADVERSARIAL: to_npz(_flat(entry.adversarial), ZIP_LZMA),
+        IMAGES: to_npz(
+            _stacked(entry.records, entry.outcomes) | _flat(entry.adversarial), ZIP_LZMA
+        ),
     }
     document = tomlkit.document()
     about = entry.card.model_dump(mode="json", exclude_none=True)
@@ -151,8 +147,11 @@ def read_entry(folder: Path) -> Entry:
             raise StoreError(
                 f"{folder}: the weights of seed {of.seed} on the card are not those of the records"
             )
-    outcomes = _read_outcomes(folder / OUTCOMES, contents[OUTCOMES], records)
-    adversarial = _read_adversarial(folder / ADVERSARIAL, contents[ADVERSARIAL])
+    arrays = from_npz(contents[IMAGES], str(folder / IMAGES))
+    of_records = {name: array for name, array in arrays.items() if "@" not in name}
+    outcomes = _read_outcomes(folder / IMAGES, of_records, records)
+    of_images = {name: array for name, array in arrays.items() if "@" in name}
+    adversarial = _read_adversarial(folder / IMAGES, of_images)
     return Entry(card, weights, environments, commands, records, outcomes, adversarial)
 
 
@@ -201,8 +200,7 @@ def _stacked(records: Sequence[Record], outcomes: Outcomes) -> dict[str, NDArray
     return arrays
 
 
-def _read_outcomes(path: Path, content: bytes, records: Sequence[Record]) -> Outcomes:
-    arrays = from_npz(content, str(path))
+def _read_outcomes(path: Path, arrays: Columns, records: Sequence[Record]) -> Outcomes:
     found: defaultdict[int, dict[str, NDArray[Any]]] = defaultdict(dict)
     for key, array in arrays.items():
         if key.endswith(".of"):
@@ -245,8 +243,7 @@ def _flat(adversarial: Mapping[Trained, Adversarial]) -> dict[str, NDArray[Any]]
     return arrays
 
 
-def _read_adversarial(path: Path, content: bytes) -> dict[Trained, Adversarial]:
-    arrays = from_npz(content, str(path))
+def _read_adversarial(path: Path, arrays: Columns) -> dict[Trained, Adversarial]:
     found: dict[Trained, Adversarial] = {}
     for name, image in arrays.items():
         match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)@(\d{1,18})\.(image|x_adv)", name)

@@ -65,7 +65,7 @@ def write(path: Path, content: bytes) -> None:
 def rehashed(folder: Path) -> None:
     """Make the card name the hashes that the files have now."""
     card = (folder / "card.toml").read_text()
-    for name in ("records.jsonl.gz", "outcomes.npz", "adversarial.npz"):
+    for name in ("records.jsonl.gz", "images.npz"):
         sha256 = hashlib.sha256((folder / name).read_bytes()).hexdigest()
         card = re.sub(rf'("{re.escape(name)}" = )"[0-9a-f]+"', rf'\1"{sha256}"', card)
     (folder / "card.toml").write_text(card)

@@ -166,7 +166,7 @@ def test_a_submission_holds_what_it_says(made, sent):
         "plugins/hostile/hostile.py",
         *(
             f"results/tiny/honest/{name}"
-            for name in ("adversarial.npz", "card.toml", "outcomes.npz", "records.jsonl.gz")
+            for name in ("card.toml", "images.npz", "records.jsonl.gz")
         ),
         "weights/honest-seed0.safetensors",
         "weights/honest-seed1.safetensors",
@@ -425,7 +425,7 @@ def a_bomb_of_records(folder: Path) -> None:
 
 def a_bomb(folder: Path) -> None:
     """Small, and 257 MiB of zeros when it is read."""
-    path = entry_of(folder) / "outcomes.npz"
+    path = entry_of(folder) / "images.npz"
     header = io.BytesIO()
     shape = {"descr": "<f8", "fortran_order": False, "shape": (257 * 2**17,)}
     np.lib.format.write_array_header_1_0(header, shape)
@@ -442,7 +442,7 @@ def a_bomb(folder: Path) -> None:
 def a_pickle_of_arrays(folder: Path) -> None:
     content = io.BytesIO()
     np.savez(content, label=np.array([{"a": 1}], dtype=object))
-    (entry_of(folder) / "outcomes.npz").write_bytes(content.getvalue())
+    (entry_of(folder) / "images.npz").write_bytes(content.getvalue())
     rehashed(entry_of(folder))
 
 
@@ -506,7 +506,7 @@ def weights_that_climb(folder: Path) -> None:
 
 
 def a_link(folder: Path) -> None:
-    path = entry_of(folder) / "outcomes.npz"
+    path = entry_of(folder) / "images.npz"
     shutil.move(path, folder.parent / "elsewhere.npz")
     path.symlink_to(folder.parent / "elsewhere.npz")
 

@@ -181,11 +181,11 @@ def damage_link(folder: Path) -> None:
 
 
 DAMAGES = {
-    "missing": lambda folder: (folder / "outcomes.npz").unlink(),
+    "missing": lambda folder: (folder / "images.npz").unlink(),
     "foreign": lambda folder: (folder / "run.sh").write_text("echo"),
     "link": damage_link,
     "empty": lambda folder: (folder / "records.jsonl.gz").write_bytes(b""),
-    "changed": lambda folder: (folder / "adversarial.npz").write_bytes(b"PK"),
+    "changed": lambda folder: (folder / "images.npz").write_bytes(b"PK"),
     "card": lambda folder: (folder / "card.toml").write_text("name = 'x"),
     "elsewhere": lambda folder: folder.rename(folder.with_name("fourier")),
     "hidden": lambda folder: folder.rename(folder.with_name(".convnet")),
