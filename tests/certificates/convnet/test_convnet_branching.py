@@ -54,7 +54,7 @@ def _choices(leaf, alive) -> set[tuple[int, ...]]:
     return set(itertools.product(*(np.flatnonzero(row) for row in leaf.alive)))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(seed=seeds, radius=st.floats(0.05, 0.6))
 def test_the_search_is_exact_on_networks_small_enough_to_enumerate(seed, radius, randomise) -> None:
     problem, alive, *_ = question(seed, "linf", radius, randomise, channels=1)

@@ -100,7 +100,7 @@ def _radii(certifier: type, model: nn.Module, x: Tensor, y: Tensor, about: Pertu
     return certify_images(certifier(), model, x, y, about, torch.Generator())[0].radius
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(
     seed=st.integers(0, 2**20),
     qubits=st.integers(2, 4),
