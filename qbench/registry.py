@@ -168,6 +168,8 @@ class Registry:
 
     def _unknown(self, kind: Kind, name: str, known: Iterable[str]) -> UnknownNameError:
         error = UnknownNameError(kind, name, known)
+        if kind == "model" and name.partition("@")[0] in known:
+            error.args = (f"{error}; here a model is named without an engine",)
         broken = [f"{p.name} ({p.error})" for p in self.plugins.values() if p.error]
         if broken:
             error.args = (f"{error}; plugins that did not load: {'; '.join(broken)}",)

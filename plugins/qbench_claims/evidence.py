@@ -71,7 +71,7 @@ class Evidence:
     """
 
     def __init__(self, results: Results, patterns: Patterns) -> None:
-        records, _ = split(results.records)
+        records, _ = split(results.records, results.cards)
         by_id = {record.id: record for record in records}
         self._found: Answers = answers(records)
         self._patterns = patterns

@@ -141,7 +141,8 @@ def check_device_shots(engine: str, shots: int | None, most: int | None) -> int:
     """
     if shots is None:
         raise UsageError(
-            f"engine {engine!r} only samples: give a number of shots, e.g. --shots 4096"
+            f"engine {engine!r} only samples: give a number of shots, e.g. --shots 4096, or "
+            f"MODEL@{engine}:4096"
         )
     if shots < 1:
         raise UsageError(f"engine {engine!r}: {shots} shots; give at least 1")

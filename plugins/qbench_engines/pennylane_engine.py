@@ -44,7 +44,10 @@ def create(device: str, shots: int | None, seed: int) -> Engine:
         raise UsageError(f"engine {name!r}: {' '.join(str(error).split())}") from error
     if device in _SAMPLERS:
         if shots is None:
-            raise UsageError(f"engine {name!r} can only sample: give a number of shots")
+            raise UsageError(
+                f"engine {name!r} can only sample: give a number of shots, e.g. --shots 4096, or "
+                f"MODEL@{name}:4096"
+            )
         checked = check_device_shots(name, shots, MOST_SHOTS)
         return SampledPennyLaneEngine(device, checked, seed)
     exact = PennyLaneEngine(device)

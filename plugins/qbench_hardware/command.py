@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from qbench.plugin_files import PluginFile
     from qbench_hardware.run import HardwareRun
 
+SHOTS = 4096  # unless others are asked for
+
 folder_argument = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 retry_option = click.option(
     "--retry-failed", is_flag=True, help="Hand jobs that failed in again; they may be charged anew."
@@ -58,15 +60,18 @@ def hardware() -> None:
 
 
 @hardware.command()
-@click.option("--model", required=True, help="The model ('qbench models').")
+@click.option(
+    "--model",
+    required=True,
+    help="The model ('qbench models'), or MODEL@NAME:DEVICE:SHOTS for it, engine and shots in one.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Its seed.")
 @click.option(
     "--engine",
-    required=True,
     metavar="NAME:DEVICE",
     help="E.g. ibm:ibm_torino, ibm:fake_marrakesh, iqm:fake_garnet.",
 )
-@click.option("--shots", type=int, default=4096, show_default=True, help="Runs of each circuit.")
+@click.option("--shots", type=int, show_default=str(SHOTS), help="Runs of each circuit.")
 @click.option(
     "--attacks",
     type=Listed(str, "names"),
@@ -135,6 +140,9 @@ def hardware() -> None:
 @plugin_option
 @json_option
 def run(
+    model: str,
+    engine: str | None,
+    shots: int | None,
     eps: tuple[float, ...] | None,
     dynamical_decoupling: str | None,
     twirling: str | None,
@@ -153,20 +161,31 @@ def run(
     \b
     Examples:
       qbench hardware run --model reup-0.2 --engine ibm:fake_marrakesh --limit 4
+      qbench hardware run --model reup-0.2@ibm:fake_marrakesh:1024 --limit 4
       qbench hardware run --model amplitude --engine ibm:ibm_torino --dry-run
       qbench hardware run --model reup-0.2 --engine ibm:ibm_torino --readout
       qbench hardware run --model reup --engine ibm:ibm_fez --readout --yes
     """
     from qbench.errors import UsageError
+    from qbench.model_names import on_engine
     from qbench.protocols import load_protocol
     from qbench.records.store import first_error
     from qbench_hardware.costs import dry_run_of, estimate
     from qbench_hardware.plan import FILE, HardwarePlan, plugins_of
     from qbench_hardware.run import HardwareRun
 
+    name = on_engine(model, engine, shots)
+    if name.engine is None:
+        raise UsageError(
+            f"on which device? Give --engine, e.g. ibm:fake_marrakesh, or --model {name.model}@"
+            "ibm:fake_marrakesh:4096"
+        )
     given = {"dynamical_decoupling": dynamical_decoupling, "twirling": twirling}
     try:
         plan = HardwarePlan(
+            model=name.model,
+            engine=name.engine,
+            shots=SHOTS if name.shots is None else name.shots,
             eps=eps or (load_protocol(protocol, plugins).ranking_eps,),
             protocol=protocol,
             options={name: value for name, value in given.items() if value is not None},

@@ -7,19 +7,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from torch import nn
 
 from qbench.evaluation import scoring
 from qbench.evaluation.attack import accuracies
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext, run_task
-from qbench.records.columns import to_npz
+from qbench.records.columns import Columns, to_npz
 from qbench.records.identity import AttackId
 from qbench.records.record import AccuracyMetrics, Device
 from qbench_hardware.circuits import scores_of
-from qbench_hardware.interface import Job
+from qbench_hardware.interface import Counts, Job
 from qbench_hardware.noise import Readout, Signal, score_errors
 from qbench_hardware.run import CLEAN, Frequencies, HardwareRun, Images, Work, require_done
-from qbench_hardware.worst import Counted, worst_case
+from qbench_hardware.worst import half_margins, worst_case
 
 Row = dict[str, Any]
 
@@ -31,14 +30,14 @@ class DeviceTask(Task):
     Args:
         identity: What was measured.
         images: The adversarial images.
-        counted: Relative frequencies (n, outcomes) of clean and of adversarial images, as read.
+        counted: Counts (n, outcomes) of clean and of adversarial images, as read.
         readout: Corrects them; None to take them as they are.
         device: Where and when.
     """
 
     identity: AttackId
     images: Images
-    counted: tuple[Frequencies, Frequencies]
+    counted: tuple[Counts, Counts]
     readout: Readout | None
     device: Device
 
@@ -46,20 +45,32 @@ class DeviceTask(Task):
         """Score."""
         trained, (x, y) = context.trained(inputs), (context.split.x, context.split.y)
         model, readout = context.ideal(trained), self.readout
+        asked = self.identity.engine
+        assert asked is not None
+        assert asked.shots is not None
+        shots, sets = asked.shots, (x, self.images.x)
+        raw = [counted / shots for counted in self.counted]
         clean, adversarial = (
-            scores_of(model, images, corrected(counted, readout))[None]
-            for images, counted in zip((x, self.images.x), self.counted, strict=True)
+            scores_of(model, images, corrected(one, readout))[None]
+            for images, one in zip(sets, raw, strict=True)
         )
+        # The clean images are dealt alike for every attack, and each attack's by itself.
+        halves = [
+            half_margins(model, images, y, counted, readout, seed)
+            for images, counted, seed in zip(
+                sets, self.counted, (0, self.identity.random_seed), strict=True
+            )
+        ]
         scored = scoring.outcomes(clean, adversarial, x, self.images.x, y)
-        shots, signs = self.identity.engine, None if readout is None else readout.signs
-        assert shots is not None
-        assert shots.shots is not None
-        errors = [score_errors(one, shots.shots, signs).astype(np.float32) for one in self.counted]
+        signs = None if readout is None else readout.signs
+        errors = [score_errors(one, shots, signs).astype(np.float32) for one in raw]
         return Found(
             metrics=accuracies(scored),
             weights=trained.record.weights or "",
             columns={
                 **vars(scored),
+                "clean_half_margin": halves[0],
+                "adversarial_half_margin": halves[1],
                 "clean_score_error": errors[0],
                 "adversarial_score_error": errors[1],
             },
@@ -87,13 +98,14 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
     rows = [_row(images) for images in attacked]
     signals: dict[str, Signal | None] = {}
     ways = {"raw": None, **({"corrected": readout} if readout else {})}
+    halves: dict[str, list[Columns]] = {way: [] for way in ways}
     for way, correction in ways.items():
         used = [corrected(one, correction) for one in raw]
         shown = [
             scores_of(model, x, u).double().numpy() for (_, x), u in zip(sets, used, strict=True)
         ]
         signals[way] = signal = Signal.fitted(exact, np.concatenate(shown))
-        for row, images, seen, own in zip(rows, attacked, raw[1:], jobs[1:], strict=True):
+        for row, images, seen, own in zip(rows, attacked, counts[1:], jobs[1:], strict=True):
             task = DeviceTask(
                 identity=run.identity(
                     images.task, on_device=images.on_device, readout=correction is not None
@@ -103,7 +115,7 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
                 limit=images.task.limit,
                 plugins=images.task.plugins,
                 images=images,
-                counted=(raw[0], seen),
+                counted=(counts[0], seen),
                 readout=correction,
                 device=_device(run, [*jobs[0], *own], signal),
             )
@@ -114,7 +126,7 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
             assert isinstance(metrics, AccuracyMetrics)
             row[f"{way} clean"] = metrics.clean_accuracy
             row[f"{way} robust"] = metrics.robust_accuracy
-    counted = [Counted(x, of) for (_, x), of in zip(sets, counts, strict=True)]
+            halves[way].append(result.columns or {})
     return {
         "model": run.plan.model,
         "seed": run.plan.seed,
@@ -126,7 +138,7 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
         "mitigation": run.options,
         "circuit": dict(program.about),
         "jobs": len(run.submitter.ledger.entries),
-        "rows": [*rows, *_worst(run, model, rows, counted, ways)],
+        "rows": [*rows, *_worst(rows, halves)],
         "signal": {way: None if s is None else asdict(s) for way, s in signals.items()},
         "readout_error": None if readout is None else readout.error,
         "score_error": float(score_errors(np.concatenate(raw), run.plan.shots).mean()),
@@ -163,23 +175,17 @@ def _row(images: Images) -> Row:
     }
 
 
-def _worst(
-    run: HardwareRun,
-    model: nn.Module,
-    rows: Sequence[Row],
-    counted: Sequence[Counted],
-    ways: Mapping[str, Readout | None],
-) -> list[Row]:
+def _worst(rows: Sequence[Row], halves: Mapping[str, Sequence[Columns]]) -> list[Row]:
     """The worst case over attacks at each budget with more than one, as `worst_case` judges it."""
-    clean, *attacked = counted
     worst = []
     for eps in dict.fromkeys(row["eps"] for row in rows):
         at = [place for place, row in enumerate(rows) if row["eps"] == eps]
         if len(at) > 1:
             row: Row = {"attack": "worst case", "eps": eps, "crafted on": "both"}
-            for way, readout in ways.items():
+            for way, columns in halves.items():
                 row[f"{way} clean"] = rows[at[0]][f"{way} clean"]
-                asked = [attacked[place] for place in at]
-                row[f"{way} robust"] = worst_case(model, run.context.split.y, clean, asked, readout)
+                attacked = [columns[place]["adversarial_half_margin"] for place in at]
+                clean = columns[at[0]]["clean_half_margin"]
+                row[f"{way} robust"] = worst_case(clean, attacked)
             worst.append(row)
     return worst

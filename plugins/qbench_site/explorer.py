@@ -115,7 +115,7 @@ class _Measured:
         self._x, self._y = images.x.numpy(), images.y.numpy()
         self._records = [
             r
-            for r in split(results.records)[0]
+            for r in split(results.records, results.cards)[0]
             if r.task.model.seed == seed or r.task.kind == "attack"
         ]
         self._by_id = {record.id: record for record in self._records}

@@ -77,6 +77,7 @@ class Whole:
                 self.certificates.append((title, probable))
         self.lipschitz = bounds.lipschitz(board)
         self.engines = other.noisy_engines(board)
+        self.models = [row.model for row in board.noisy]  # of each line of that table
         self.challenges = other.challenges(board)
 
 
@@ -122,8 +123,10 @@ class View:
         return self._own(self.whole.lipschitz)
 
     def engines(self) -> Table:
-        """The model on engines that are not exact."""
-        return self._own(self.whole.engines)
+        """The model on other engines than the one that ranks."""
+        table, name = self.whole.engines, self.row.model.name
+        lines = zip(table.rows, self.whole.models, strict=True)
+        return replace(table, rows=[line for line, model in lines if model == name])
 
     def challenges(self) -> Table:
         """Images that others sent for it."""

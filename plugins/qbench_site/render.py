@@ -134,6 +134,7 @@ class Renderer:
             sortable: Whether a click on a head sorts.
         """
         pages = {model.name: link(source.page_of(model.name)) for model in source.board.models}
+        pages |= {row.name: pages[row.model] for row in source.board.noisy if row.model in pages}
         macro = self._environment.get_template("table.html.j2").module.table  # type: ignore[attr-defined]
         shown = [[_cell(cell, notes) for cell in row] for row in table.rows]
         return Markup(macro(table, shown, pages, caption or table.title, label, sortable))

@@ -10,6 +10,7 @@ import numpy as np
 
 from qbench.report.answer import FAMILIES, TRAININGS, clauses, training_of
 from qbench.report.board import Board, Row
+from qbench.report.noisy_engines import split
 from qbench.report.seed_values import SeedValues
 from qbench.report.tables import other
 from qbench.report.text import DASH, spread
@@ -48,7 +49,7 @@ class Ranking:
     def __init__(self, source: Source) -> None:
         self.board: Board = source.board
         self._engines: dict[str, set[str]] = {}
-        for record in source.results.records:
+        for record in split(source.results.records, source.results.cards)[0]:
             if record.task.kind == "attack" and record.exact and record.task.engine is not None:
                 self._engines.setdefault(record.task.model.name, set()).add(record.task.engine.name)
 
@@ -146,7 +147,7 @@ class Ranking:
         return [_rounded(lower), _rounded(upper)]
 
     def noisy(self) -> list[dict[str, Any]]:
-        """Rows on engines that are not exact, at the ranking budget where there is one."""
+        """Rows on engines beside the one that ranks, at the ranking budget where there is one."""
         eps = self.board.rank_eps
         found = []
         for row in self.board.noisy:

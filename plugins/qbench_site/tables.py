@@ -70,6 +70,6 @@ def _tables(board: Board) -> Iterator[tuple[str, str, Table]]:
         about = "They count in the worst case, as any attack."
         yield "Images sent by others", about, other.challenges(board)
     if board.noisy:
-        about = "The same weights where scores are not exact; never ranked."
-        yield "Sampled, noisy and on hardware", about, other.noisy_engines(board)
+        about = "The same weights where circuits run elsewhere; never ranked."
+        yield "On other engines", about, other.noisy_engines(board)
     yield "Models", "What each is, and how it was trained and tuned.", accuracy.models(board)

@@ -15,7 +15,9 @@ from qbench.api.evaluation import fitted_model
 from qbench.datasets.attacked import Box, attacked_images
 from qbench.datasets.base import Split
 from qbench.errors import Unsupported, UsageError
+from qbench.evaluation.placing import Placing
 from qbench.evaluation.radii import BUDGETS, certify_images
+from qbench.model_names import ModelName
 from qbench.registry import Registry, load_registry
 from qbench.specs import Norm, Perturbations
 
@@ -105,6 +107,10 @@ def certify(
     """
     files = read_plugins(plugins)
     registry, norm = load_registry(files), read_norm(norm)
+    if isinstance(model, str):
+        asked = ModelName.parse(model)
+        Placing(registry, [model], None, None).refuse_certificates([asked])
+        model = asked.model  # the same function on any exact engine
     names = _certifiers(registry, certifier, norm, params)
     budgets = BUDGETS[norm] if eps is None else tuple(sorted(set(read_budgets(eps)[0]) - {0.0}))
     given = attacked_images(data, box, files)

@@ -24,6 +24,7 @@ from qbench.evaluation import scoring
 from qbench.evaluation.crafting import Crafted, craft
 from qbench.evaluation.task import STOCHASTIC, varies
 from qbench.interfaces import Attack, Engine
+from qbench.model_names import on_engine
 from qbench.plugin_files import PluginFile
 from qbench.registry import Registry, load_registry
 from qbench.specs import Norm, ThreatModel
@@ -129,7 +130,8 @@ def evaluate(
     """Attack a model and count what survives, with the attack verified from outside.
 
     Args:
-        model: Anything that `adapt` takes, or the name of a zoo model.
+        model: Anything that `adapt` takes, or the name of a zoo model, perhaps with its engine
+            (`"reup-hw4@aer:marrakesh:4096"`).
         attack: As `qbench attacks` lists it, with parameters if need be (`"pgd:steps=10"`), or a
             function `attack(model, x, y, threat_model, generator)` (see `interfaces.Attack`).
         eps: Perturbation budget in pixel units.
@@ -153,6 +155,9 @@ def evaluate(
             does not give.
         VerificationError: The attack or the model returned what they may not.
     """
+    if isinstance(model, str):
+        name = on_engine(model, engine, shots)
+        model, engine, shots = name.model, name.engine, name.shots
     files = read_plugins(plugins)
     registry = load_registry(files)
     attacks, several_attacks = read_attacks(attack, params, registry)

@@ -16,6 +16,8 @@ from qbench.api.arguments import read_plugins
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
 from qbench.errors import WeightsError
+from qbench.evaluation.placing import put_on
+from qbench.model_names import ModelName
 from qbench.plugin_files import PluginFile
 from qbench.records.archive import open_results
 from qbench.records.results import Results
@@ -40,25 +42,31 @@ def load_model(
     """A trained model from the zoo, in evaluation mode.
 
     Args:
-        name: As `qbench models` lists it.
+        name: As `qbench models` lists it, perhaps with the engine of its circuits:
+            `"reup@pennylane"`, `"reup-hw4@aer:marrakesh:4096"`.
         seed: Which of its trainings; None for a new, untrained model.
         dataset: What it was trained on, of the data sets that qbench ships weights for.
         zoo: A folder that `qbench train` wrote, in the place of the zoo that ships with qbench.
         plugins: Plugin files, whose models can be named; a model without parameters needs no zoo.
 
     Raises:
-        UnknownNameError: There is no such model.
+        UnknownNameError, UsageError: There is no such model or engine.
+        Unsupported: The model has no circuit that an engine could run.
         WeightsError: The zoo has no such weights, or they were changed.
     """
     files = read_plugins(plugins)
     folder = Zoo.shipped(dataset) if zoo is None else Zoo(Path(zoo))
-    provided, file = load_registry(files).get("model", name), file_name(name, seed or 0)
+    registry, asked = load_registry(files), ModelName.parse(name)
+    name = asked.model
+    provided, file = registry.get("model", name), file_name(name, seed or 0)
     if seed is not None and provided.spec.fits_data:  # the size is that of the data it learned from
         _, about = unpack(folder.read(name, seed), file)
         provided = fitted(provided, load_data(about.dataset, files))
     model: nn.Module = provided.create()
     if seed is not None and model.state_dict():
         load_into(model, unpack(folder.read(name, seed), file)[0].weights, file)
+    if asked.elsewhere:
+        put_on(model, asked, seed or 0, registry)
     return model.eval()
 
 

@@ -61,6 +61,7 @@ def check(
     \b
     Examples:
       qbench check reup
+      qbench check reup@pennylane                  a model on an engine
       qbench check my_plugin.py                    everything in a file
       qbench check my-model --plugin my_plugin.py  one thing of it
       qbench check pgd:steps=10                    an attack with parameters
@@ -119,7 +120,7 @@ def _run(
     from qbench.weights.files import unpack
 
     selection = RunSelection(
-        models=(target.name,),
+        models=(target.text,),
         certifiers=(),
         seeds=seeds,
         dataset=target.dataset,
@@ -146,6 +147,7 @@ def _run(
 
 def _unflagged(target: Target, records: list[Record]) -> bool:
     """Print what was measured and the flags that it raises; whether none keeps it from a rank."""
+    from qbench.model_names import ModelName
     from qbench.registry import load_registry
     from qbench.report import MEANINGS, flags
 
@@ -153,7 +155,8 @@ def _unflagged(target: Target, records: list[Record]) -> bool:
         for line in _measured(record):
             click.echo(wrapped(line))
     spec = load_registry(target.plugins).get("model", target.name).spec
-    raised = flags(target.name, records, stochastic=spec.stochastic, reference=None)
+    sampled = ModelName.parse(target.text).shots is not None
+    raised = flags(target.name, records, stochastic=spec.stochastic or sampled, reference=None)
     for flag in raised:
         means = MEANINGS[flag.name]
         kind = "keeps it out of the ranking" if flag.blocking else "warning"

@@ -66,7 +66,8 @@ models_option = click.option(
     type=Listed(str, "names"),
     default="all",
     show_default=True,
-    help="Models: names, globs such as 'reup*', or all; separated by commas.",
+    help="Models: names, globs such as 'reup*', or all; separated by commas. A name may say where "
+    "its circuits run, MODEL@ENGINE[:DEVICE][:SHOTS], as reup-hw4@aer:marrakesh:4096.",
 )
 protocol_option = click.option(
     "--protocol",
@@ -89,18 +90,20 @@ eps_option = click.option(
 engine_option = click.option(
     "--engine",
     metavar="NAME[:DEVICE]",
-    help="Where the circuits of quantum models run ('qbench engines').  [default: the model's own]",
+    help="Where the circuits of all quantum models run ('qbench engines'); the same as @NAME after "
+    "each.  [default: each model's own]",
 )
 shots_option = click.option(
-    "--shots", type=int, help="How often each circuit is run; exact probabilities when left out."
+    "--shots",
+    type=int,
+    help="How often each circuit of all quantum models is run; exact probabilities when left out.",
 )
 craft_on_option = click.option(
     "--craft-on",
     "attacked",
     type=click.Choice(["engine", "ideal"]),
-    default="engine",
-    show_default=True,
-    help="What attacks see: the engine, or the ideal (noiseless) simulator of the same circuit.",
+    help="What attacks see: the engine, or the ideal (noiseless) simulator of the same circuit.  "
+    "[default: the engine; the ideal one for gradients that the engine does not give]",
 )
 limit_option = click.option(
     "--limit", type=click.IntRange(min=1), help="Only the first N images of the protocol."

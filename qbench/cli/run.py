@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -80,7 +80,7 @@ def run(
     attacks: tuple[str, ...],
     engine: str | None,
     shots: int | None,
-    attacked: str,
+    attacked: Literal["engine", "ideal"] | None,
     norm: Norm | None,
     protocol: str,
     dataset: str | None,
@@ -117,7 +117,8 @@ def run(
       qbench run --models convnet,reup --norm l2 --eps 0.5,1,2
       qbench run --models reup --attacks pgd,pgd:steps=200:restarts=5
       qbench run --models 'reup*' --shots 1024
-      qbench run --models reup-0.2 --engine aer:marrakesh --craft-on ideal
+      qbench run --models 'reup*' --engine pennylane
+      qbench run --models reup-hw4,reup-hw4@pennylane,reup-hw4@aer:marrakesh:4096
       qbench run --protocol wendlinger2024
       qbench run --models mine --plugin mine.py --archive leaderboard/results
       qbench run --executor tcp://scheduler:8786    on Dask's workers

@@ -15,6 +15,8 @@ from qbench.circuits.torch_engine import expectations
 from qbench.errors import UsageError
 from qbench.interfaces import Engine
 
+MOST_SHOTS = 10**9  # counts beyond are no better than exact probabilities, and overflow in the end
+
 
 class SampledEngine:
     """Relative frequencies of a number of shots, drawn afresh at every call.
@@ -28,7 +30,7 @@ class SampledEngine:
         seed: Of all draws; two calls with one input differ, two engines with one seed do not.
 
     Raises:
-        UsageError: Less than one shot.
+        UsageError: Less than one shot, or more than anybody needs.
     """
 
     exact = False
@@ -81,6 +83,9 @@ def fresh_seed(generator: np.random.Generator) -> int:
 
 
 def check_shots(engine: str, shots: int | None) -> None:
-    """Raise `UsageError` for a number of shots that is none."""
-    if shots is not None and shots < 1:
-        raise UsageError(f"engine {engine!r}: {shots} shots; give at least 1, or leave shots out")
+    """Raise `UsageError` for a number of shots that is none, or too large for any purpose."""
+    if shots is not None and not 1 <= shots <= MOST_SHOTS:
+        raise UsageError(
+            f"engine {engine!r}: {shots} shots; give at least 1 and at most {MOST_SHOTS:,}, or "
+            "leave shots out"
+        )

@@ -10,7 +10,6 @@ from typing import Any, Literal
 from qbench.attack_strings import attack_label, parse_attack
 from qbench.datasets.base import load_data
 from qbench.datasets.fitting import fitted
-from qbench.engines import create_engine, refuse_jobs
 from qbench.errors import UsageError, WeightsError
 from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.checks import REVISION as CHECKS
@@ -20,11 +19,13 @@ from qbench.evaluation.fresh import REVISION as FRESH
 from qbench.evaluation.fresh import FreshTask, how_many
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.lipschitz import LipschitzTask
-from qbench.evaluation.provenance import OWN, by_itself, weights_of
+from qbench.evaluation.placing import Placing
+from qbench.evaluation.provenance import by_itself, weights_of
 from qbench.evaluation.radii import BUDGETS, RadiiTask
 from qbench.evaluation.task import TIME_LIMIT_S, Task
 from qbench.evaluation.training import TrainingTask
 from qbench.evaluation.transfer import TransferTask
+from qbench.model_names import OWN, ModelName
 from qbench.plugin_files import PluginFile
 from qbench.protocols import DEFAULT, Protocol, load_protocol
 from qbench.provided import Provided, Scalar
@@ -43,7 +44,7 @@ class RunSelection:
     """What to run.
 
     Args:
-        models: Names, globs or `all`.
+        models: Names, globs or `all`, each perhaps on an engine: `reup@aer:marrakesh:4096`.
         attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`; empty for none.
         certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
             model: that is asked for by name. Empty for none.
@@ -51,9 +52,10 @@ class RunSelection:
         norm: Of the attacks; the protocol's when None. Another one needs `eps`.
         norms: Norms of the certificates of single images; that of the attacks when None, empty for
             none.
-        engine, shots: Where the circuits of quantum models run when they are attacked, and how
-            often each is run; their own engine, exactly, when None.
-        attacked: Whether attacks see that engine, or the ideal simulator.
+        engine, shots: Where the circuits of all quantum models run when they are attacked, and how
+            often each is run, unless names say so; their own engine, exactly, when None.
+        attacked: Whether attacks see that engine, or the ideal simulator; when None, the ideal one
+            where an attack needs gradients that the engine does not give.
         protocol: Name of the protocol.
         dataset: The data set; the protocol's when None.
         seeds: Seeds; the protocol's when None.
@@ -73,7 +75,7 @@ class RunSelection:
     norms: Sequence[Norm] | None = None
     engine: str | None = None
     shots: int | None = None
-    attacked: str = "engine"
+    attacked: Literal["engine", "ideal"] | None = None
     protocol: str = DEFAULT
     dataset: str | None = None
     seeds: Sequence[int] | None = None
@@ -102,8 +104,9 @@ def make_plan(
 
     Every model and seed is trained (or read from the zoo), attacked at every budget, transferred
     to every other model at the ranking budget, checked, and certified by every certifier that
-    covers it. Models that were attacked before get the missing transfers from and to the selected,
-    where these run on their own engines.
+    covers it. Models that were attacked before get the missing transfers from and to the selected.
+    A model on several engines is trained and certified once, as the exact circuit that it is, and
+    takes part in transfers on one of them: its own, or else the first that is exact.
 
     Args:
         selection: What to run.
@@ -134,8 +137,7 @@ class _Planner:
             raise UsageError(f"limit must be at least 1, got {selection.limit}")
         for eps in self.eps:
             self.measured.threat_model(eps)
-        if selection.engine is not None:  # before models are made and asked
-            refuse_jobs(create_engine(selection.engine, selection.shots, 1, self.registry))
+        self.placing = Placing(self.registry, selection.models, selection.engine, selection.shots)
         chosen = self.protocol.selection
         self.dataset = load_data(selection.dataset or chosen.dataset, selection.plugins)
         self.zoo = Zoo.shipped(self.dataset.name)
@@ -149,30 +151,45 @@ class _Planner:
             probe=self.dataset.name != load_protocol(DEFAULT).selection.dataset,
             limit_s=selection.time_limit_s,
         )
-        self.models = self.chooser.choose(selection.models, self.seeds, note)
+        self.models = self.chooser.choose(self.placing.patterns, self.seeds, note)
+        self.names = self.placing.names(
+            {name: model.provided for name, model in self.models.items()}, note
+        )
         self.norms = (self.measured.norm,) if selection.norms is None else selection.norms
         self.certifiers = (
             self.registry.select("certifier", selection.certifiers) if selection.certifiers else []
         )
 
     def plan(self, known: frozenset[str]) -> list[Task]:
-        engine, shots = self.selection.engine, self.selection.shots
-        targets = [(name, seed) for name, model in self.models.items() for seed in model.seeds]
-        trained = {target: self._training(*target) for target in targets}
-        attacked = {target: self._attacked(trained[target]) for target in targets}
-        others = [name for name in self.registry.all("model") if name not in self.models]
-        if engine is not None or shots is not None or not known:
-            others = []  # the transfers of a board are those between exact models
-        for target in [(model, seed) for model in others for seed in self.seeds]:
-            found = self._known(*target, known)
+        if self.certifiers and not self.attacks:
+            self.placing.refuse_certificates(self.names)
+        trained = {
+            (model, seed): self._training(model, seed)
+            for model, chosen in self.models.items()
+            for seed in chosen.seeds
+        }
+        targets = [(name, s) for name in self.names for s in self.models[name.model].seeds]
+        attacked = {
+            (name, seed): self._attacked(name, trained[name.model, seed]) for name, seed in targets
+        }
+        others = [
+            one for m in self.registry.all("model") if (one := ModelName(m)) not in self.names
+        ]
+        if not known or all(name.elsewhere for name in self.names):
+            others = []
+        for name, seed in [(other, seed) for other in others for seed in self.seeds]:
+            found = self._known(name, seed, known)
             if found is not None:
-                trained[target], attacked[target] = found
+                trained.setdefault((name.model, seed), found[0])
+                attacked[name, seed] = found[1]
         tasks: list[Task] = [*trained.values(), *(t for of in attacked.values() for t in of)]
         tasks += self._transfers(trained, attacked)
-        for target in targets if self.attacks else []:
-            tasks += [self._checks(trained[target]), *self._fresh(trained[target])]
-        for target in targets if self.selection.certifiers else []:
-            tasks += self._certified(trained[target])
+        for name, seed in targets if self.attacks else []:
+            training = trained[name.model, seed]
+            tasks += [self._checks(name, training), *self._fresh(name, training)]
+        for training in list(trained.values()) if self.selection.certifiers else []:
+            if training.identity.model.name in self.models:
+                tasks += self._certified(training)
         return list({task.identity.id: task for task in tasks}.values())
 
     def _eps(self) -> Sequence[float]:
@@ -257,10 +274,14 @@ class _Planner:
             )
         return fingerprint(state.weights)
 
-    def _attacked(self, trained: TrainingTask) -> list[AttackTask]:
-        return [self._attack(trained, attack, eps) for attack in self.attacks for eps in self.eps]
+    def _attacked(self, name: ModelName, trained: TrainingTask) -> list[AttackTask]:
+        return [
+            self._attack(name, trained, attack, eps) for attack in self.attacks for eps in self.eps
+        ]
 
-    def _attack(self, trained: TrainingTask, attack: _Attack, eps: float) -> AttackTask:
+    def _attack(
+        self, name: ModelName, trained: TrainingTask, attack: _Attack, eps: float
+    ) -> AttackTask:
         usual = self.measured.attack_params(attack.provided.spec.name, eps)
         params = attack.provided.resolved({**usual, **attack.params})
         spec = attack.provided.spec
@@ -271,70 +292,74 @@ class _Planner:
                 attack=ids.Method(name=spec.name, revision=spec.revision, params=params),
                 norm=self.measured.norm,
                 eps=float(eps),
-                engine=self._engine(trained.identity.model.name),
+                engine=self._engine(name, gradient=spec.gradient),
             ),
             label=attack_label(spec.name, params, attack.provided.resolved(usual)),
         )
 
     def _known(
-        self, model: str, seed: int, known: frozenset[str]
+        self, name: ModelName, seed: int, known: frozenset[str]
     ) -> tuple[TrainingTask, list[AttackTask]] | None:
         """What was attacked before with the same attacks, of a model that is not selected."""
-        spec = self.registry.get("model", model).spec
+        spec = self.registry.get("model", name.model).spec
         about = TrainingTask(
             identity=ids.TrainingId(
                 protocol=self._protocol(),
                 data=self._data("train", len(self.dataset.train.y)),
-                model=ids.Model(name=model, revision=spec.revision, seed=seed),
+                model=ids.Model(name=name.model, revision=spec.revision, seed=seed),
             )
         )
         if about.identity.id not in known:
             return None
-        found = [task for task in self._attacked(about) if task.identity.id in known]
-        return (self._training(model, seed), found) if found else None
+        found = [task for task in self._attacked(name, about) if task.identity.id in known]
+        return (self._training(name.model, seed), found) if found else None
 
     def _transfers(
         self,
         trained: Mapping[tuple[str, int], TrainingTask],
-        attacked: Mapping[tuple[str, int], list[AttackTask]],
+        attacked: Mapping[tuple[ModelName, int], list[AttackTask]],
     ) -> list[Task]:
         tasks: list[Task] = []
-        selected = set(self.models)
-        for (source, seed), made in attacked.items():
-            for (target, other), training in trained.items():
-                if source == target or seed != other or not selected & {source, target}:
+        homes = self.placing.homes({name for name, _ in attacked}, self.names)
+        home = {(n, seed): made for (n, seed), made in attacked.items() if homes[n.model] == n}
+        for (source, seed), made in home.items():
+            for target, other in home:
+                if source == target or seed != other or not {source, target} & set(self.names):
                     continue
                 tasks += [
-                    self._transfer(training, one)
+                    self._transfer(target, trained[target.model, seed], one)
                     for one in made
                     if one.identity.eps == self.ranking_eps
                 ]
         return tasks
 
-    def _transfer(self, trained: TrainingTask, attacked: AttackTask) -> TransferTask:
+    def _transfer(
+        self, target: ModelName, trained: TrainingTask, attacked: AttackTask
+    ) -> TransferTask:
         made = attacked.identity
+        gradient = self.registry.get("attack", made.attack.name).spec.gradient
         about = ids.TransferId(
             **self._about(trained),
             source=ids.Version(name=made.model.name, revision=made.model.revision),
             attack=made.attack,
             norm=made.norm,
             eps=made.eps,
-            engine=self._engine(trained.identity.model.name),
+            engine=self._engine(target, gradient=gradient),
             source_engine=made.engine,
         )
         common = self._common(trained) | {"needs": (trained.identity.id, made.id)}
         return TransferTask(**common, identity=about, label=attacked.label)
 
-    def _checks(self, trained: TrainingTask) -> ChecksTask:
-        engine = self._engine(trained.identity.model.name)
+    def _checks(self, name: ModelName, trained: TrainingTask) -> ChecksTask:
+        engine = self._engine(name, gradient=False)
         about = ids.ChecksId(**self._about(trained), revision=CHECKS, engine=engine)
         return ChecksTask(**self._common(trained), identity=about)
 
-    def _fresh(self, trained: TrainingTask) -> list[Task]:
+    def _fresh(self, model: ModelName, trained: TrainingTask) -> list[Task]:
         """New images under the protocol's first attack, where the data set can make some."""
         name, eps = self.protocol.first_attack, self.protocol.ranking_eps
-        spec = self.registry.get("model", trained.identity.model.name).spec
-        usual = by_itself(self._engine(spec.name), spec)
+        spec = self.registry.get("model", model.model).spec
+        usual = by_itself(self._engine(model, gradient=False), spec)
         if name not in self.registry.all("attack") or not usual or self.fresh_sha256 is None:
             return []
         assert name is not None
@@ -398,15 +423,18 @@ class _Planner:
         own = self.eps if norm == self.measured.norm else ()
         return tuple(sorted({*BUDGETS[norm], *(float(eps) for eps in own if eps > 0)}))
 
-    def _engine(self, model: str) -> ids.Engine | None:
-        """Where a model's circuits run; None for one without circuits."""
-        spec, selection = self.registry.get("model", model).spec, self.selection
-        asked = selection.engine is not None or selection.shots is not None
-        if spec.engine is None and not (asked and spec.family == "quantum"):
+    def _engine(self, name: ModelName, *, gradient: bool) -> ids.Engine | None:
+        """Where a model's circuits run for an attack that needs gradients, or for what needs none;
+        None for a model without circuits."""
+        spec, attacked = self.registry.get("model", name.model).spec, self.selection.attacked
+        if spec.engine is None and not (name.elsewhere and spec.family == "quantum"):
             return None
-        name = selection.engine or spec.engine or OWN
-        attacked: Any = selection.attacked if asked else "engine"
-        return ids.Engine(name=name, shots=selection.shots, attacked=attacked)
+        if not name.elsewhere:
+            attacked = "engine"
+        elif attacked is None:
+            attacked = "ideal" if gradient and not self.placing.differentiable(name) else "engine"
+        where = name.engine or spec.engine or OWN
+        return ids.Engine(name=where, shots=name.shots, attacked=attacked)
 
     def _protocol(self) -> ids.Protocol:
         return ids.Protocol(name=self.protocol.name, sha256=self.protocol.sha256)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from torch import nn
 
+from qbench.model_names import OWN
 from qbench.provided import Provided
 from qbench.records import identity
 from qbench.records.record import Card, Recipe
@@ -17,7 +18,6 @@ from qbench.specs import ModelSpec
 from qbench.text import one_line
 from qbench.weights.files import fingerprint
 
-OWN = "own"  # the engine of a model whose spec names none
 _PACKAGES = ("qbench-robustness", "torch", "numpy", "numba", "cvxpy")
 _ENGINES = ("pennylane", "qiskit", "qiskit-aer", "qiskit-ibm-runtime")  # where they are installed
 
@@ -43,6 +43,7 @@ def card_of(provided: Provided[ModelSpec], parameters: int | None) -> Card:
         variant_of=spec.variant_of,
         tuning=one_line(tuning),
         stochastic=spec.stochastic,
+        engine=spec.engine,
         paper=one_line(spec.paper),
         licence=one_line(spec.licence),
         authors=one_line(spec.authors),

@@ -15,15 +15,15 @@ from torch import Tensor, nn
 
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
-from qbench.engines import create_engine
-from qbench.engines.sampling import SampledEngine
 from qbench.errors import QbenchError, Unsupported
 from qbench.evaluation import scoring
 from qbench.evaluation.isolation import isolated, time_limit
 from qbench.evaluation.outside import SavedModel
+from qbench.evaluation.placing import put_on
 from qbench.evaluation.provenance import by_itself, environment_of, on_own_engine
 from qbench.evaluation.scoring import Scored
 from qbench.interfaces import Engine
+from qbench.model_names import ModelName
 from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
 from qbench.provided import Provided
@@ -189,18 +189,9 @@ class TaskContext:
         engine: identity.Engine | None = getattr(self.task.identity, "engine", None)
         if engine is None:
             return model
-        own = getattr(model, "engine", None)
-        if not isinstance(own, Engine):
-            raise Unsupported(
-                f"{self.task.identity.model.name} has no circuit that another engine could run"
-            )
-        seed = self.task.identity.random_seed % 2**31
-        if not on_own_engine(engine, self.provided.spec):
-            own = create_engine(engine.name, engine.shots, seed, self.registry)
-        elif engine.shots is not None:
-            own = SampledEngine(own, engine.shots, seed)
-        setattr(model, "engine", own)  # noqa: B010 - a module's attributes are typed as tensors
-        return model
+        named = None if on_own_engine(engine, self.provided.spec) else engine.name
+        name = ModelName(self.task.identity.model.name, named, engine.shots)
+        return put_on(model, name, self.task.identity.random_seed % 2**31, self.registry)
 
     def saved(self, trained: Result) -> SavedModel:
         """The trained model as it is asked for final predictions, on its own engine."""

@@ -23,7 +23,8 @@ LIMIT = 256 * 2**20  # bytes that one file may inflate to
 _DICTIONARY = 64 * 2**20  # bytes that a decompressor may keep in view; 8 MiB are usual
 
 # Every column by name: its type and how many dimensions it has at most. The first axis is images;
-# stochastic models have one before it, a row for each fresh pass.
+# stochastic models have one before it, a row for each fresh pass. What a device counted once has
+# margins in either half of its shots (2, n), by which a worst case is chosen and judged.
 OUTCOMES: Mapping[str, tuple[type[np.generic], int]] = {
     "label": (np.int16, 1),
     "prediction": (np.int16, 1),
@@ -34,6 +35,8 @@ OUTCOMES: Mapping[str, tuple[type[np.generic], int]] = {
     "adversarial_margin": (np.float16, 2),
     "linf": (np.float32, 1),
     "l2": (np.float32, 1),
+    "clean_half_margin": (np.float16, 2),
+    "adversarial_half_margin": (np.float16, 2),
     "clean_score_error": (np.float32, 2),
     "adversarial_score_error": (np.float32, 2),
 }
@@ -66,6 +69,8 @@ def conform(columns: Mapping[str, NDArray[Any]], kind: str, images: int) -> dict
         length = column.shape[0 if errors else -1] if column.ndim else -1
         if not 1 <= column.ndim <= most or length != images:
             raise ValueError(f"column {name!r} has shape {column.shape}: expected {images} images")
+        if name.endswith("_half_margin") and column.shape != (2, images):
+            raise ValueError(f"column {name!r} has shape {column.shape}: expected two halves")
         if column.dtype != dtype:
             raise ValueError(f"column {name!r} holds {column.dtype}: expected {np.dtype(dtype)}")
         if column.dtype.kind == "f" and np.isnan(column).any():

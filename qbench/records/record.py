@@ -311,7 +311,8 @@ class Card(Strict):
     """Facts that all records of one model share; `variant_of` names the model it varies.
 
     `tuning` says how the recipe was chosen, and is empty where nobody said.
-    `version` is the plugin's: of the installed package, or the SHA-256 of its file.
+    `version` is the plugin's: of the installed package, or the SHA-256 of its file. `engine` runs
+    the model's circuits unless another one is asked for; cards of long ago do not say.
     """
 
     name: Name
@@ -326,6 +327,7 @@ class Card(Strict):
     variant_of: Name | None = None
     tuning: Text = ""
     stochastic: bool = False
+    engine: Name | None = None
     paper: Text = ""
     licence: Text = ""
     authors: Text = ""

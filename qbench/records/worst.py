@@ -29,6 +29,24 @@ def most_kept(features: int) -> int:
     return max(1, _KEPT // features)
 
 
+def judged_by_the_other_half(
+    strength: NDArray[np.float64], withstood: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """(n,): the share in which each image withstands the attack that is worst for it.
+
+    The smallest of several sampled shares would count luck as an attack's strength. So the attack
+    is chosen by one half of the draws and judged by the other, both ways round.
+
+    Args:
+        strength: (attacks, 2, n): in either half, what is smaller the stronger an attack is.
+        withstood: (attacks, 2, n): the shares in either half.
+    """
+    images = np.arange(strength.shape[2])
+    there = withstood[strength[:, 0].argmin(axis=0), 1, images]
+    back = withstood[strength[:, 1].argmin(axis=0), 0, images]
+    return np.asarray((there + back) / 2, np.float64)
+
+
 def correct_passes(columns: Columns) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Two (passes, n): whether an image is classified correctly clean, and both clean and attacked.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from qbench.errors import UsageError
+from qbench.model_names import ModelName
 from qbench.protocols import Protocol
 from qbench.records.columns import Columns
 from qbench.records.record import Record
@@ -61,7 +62,7 @@ def collect(
             their per-image outcomes.
         UsageError: Nothing was attacked at `eps`.
     """
-    records, noisy = split(results.records)
+    records, noisy = split(results.records, results.cards)
     columns = _remembering(results)
     away = noisy_engines(noisy, columns)
     if records or not away:
@@ -217,16 +218,31 @@ def _row(model: ModelFacts, own: Sequence[Record], context: _Context) -> Row:
         own=SeedValues() if context.rank_eps is None else outcomes.own(name, context.rank_eps),
         bounds=_bounds(name, found, seeds),
         flags=raised,
-        notes=gather_notes(
-            why(record, f"{record.task.kind}: ")
-            for record in own
-            if record.status != "done"
-            and record.task.kind in ("training", "checks", "radii")
-            and not certificates.shows(record)
-        ),
+        notes=gather_notes([*_elsewhere(model, own), *_undone(own, certificates)]),
         certified=certificates.certified(name, seeds),
         probabilistic=certificates.probabilistic(name, seeds),
     )
+
+
+def _undone(own: Sequence[Record], certificates: Certificates) -> Iterator[tuple[str, str, int]]:
+    """What of a model is not done, and is said nowhere else."""
+    for record in own:
+        if (
+            record.status != "done"
+            and record.task.kind in ("training", "checks", "radii")
+            and not certificates.shows(record)
+        ):
+            yield why(record, f"{record.task.kind}: ")
+
+
+def _elsewhere(model: ModelFacts, own: Sequence[Record]) -> Iterator[tuple[str, str, int]]:
+    """That a model was attacked on another exact engine than its own."""
+    usual = model.card.engine if model.card else None
+    for record in own:
+        if record.task.kind == "attack" and usual and record.task.engine is not None:
+            name = ModelName(model.name, record.task.engine.name)
+            if record.task.engine.name != usual:
+                yield "on another engine", f"attacked as {name}", record.task.model.seed
 
 
 def _radii(model: str, found: Answers) -> list[Mapping[int, Record]]:

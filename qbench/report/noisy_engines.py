@@ -1,7 +1,8 @@
-"""Rows of models whose circuits ran with shots, with noise, or on a device: shown, never ranked."""
+"""Rows of models on other engines, exact, with shots, with noise or on a device: never ranked."""
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,8 +10,9 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from qbench.records.identity import AttackId
-from qbench.records.record import Device, Record
+from qbench.model_names import ModelName
+from qbench.records.identity import AttackId, Engine
+from qbench.records.record import Card, Device, Record
 from qbench.records.statistics import mean_std
 from qbench.report.outcomes import Outcomes, ReadColumns
 from qbench.report.questions import answers, clean, grouped, robust, seed_values, why
@@ -18,20 +20,25 @@ from qbench.report.seed_values import Note, SeedValues, gather_notes
 from qbench.report.significance import Resampled
 from qbench.report.transfer import Setting
 
-Kind = Literal["shots", "device noise", "hardware"]
+Kind = Literal["exact", "shots", "device noise", "hardware"]
 Interval = tuple[float, float] | None
+_Place = tuple[str, int | None] | None  # an engine and shots; None for a model that names none
+_ASKED = ("attack", "transfer", "checks")  # kinds of tasks that may ask for an engine
 
 
 @dataclass(frozen=True)
 class EngineRow:
-    """One model on one engine that is not exact; `attacks_saw` is this engine or the ideal one.
+    """One model on one engine beside the one that ranks, `name` as it is asked for; `attacks_saw`
+    is this engine or the ideal one.
 
-    `worst` is the worst case per image at each budget, over every attack there, and `worst95` its
-    95 % interval over seeds, images and fresh passes. `signal` is the slope of the scores on the
-    exact ones, by seed: noise shrinks scores, and shrunken scores look robust to attacks that
-    follow them.
+    Scores of the kind `exact` are those of the function that ranks, computed elsewhere. `worst` is
+    the worst case per image at each budget, over every attack there, and `worst95` its 95 %
+    interval over seeds, images and fresh passes. `signal` is the slope of the scores on the exact
+    ones, by seed: noise shrinks scores, and shrunken scores look robust to attacks that follow
+    them.
     """
 
+    name: str
     model: str
     kind: Kind
     engine: str
@@ -50,33 +57,56 @@ class EngineRow:
     notes: tuple[Note, ...]
 
 
-def split(records: Iterable[Record]) -> tuple[list[Record], list[Record]]:
-    """Records of exact scores, and the others.
+def split(
+    records: Iterable[Record], cards: Mapping[str, Card]
+) -> tuple[list[Record], list[Record]]:
+    """Records of exact scores, each model's from one engine, and the others.
 
-    A task that was not done says nothing of its scores. Where it asked for an engine, it stands
-    with the exact ones only if something else was done on that engine exactly. Images that were
-    made on an engine which is not exact are part of no exact matrix.
+    That engine is the model's own, as its card says, where it was attacked there; else the one
+    with most records. A task that was not done says nothing of its scores. Where it asked for an
+    engine, it stands with the exact ones only if something else was done on that engine exactly.
+    Images that were made elsewhere are part of no exact matrix.
     """
     given = list(records)
-    exact_engines = {_engine(r) for r in given if r.status == "done" and r.exact}
+    exact_engines = {_where(r) for r in given if r.status == "done" and r.exact}
     made_exactly = {r.id: r.exact for r in given if r.task.kind == "attack"}
+    homes = _homes(given, cards)
     exact: list[Record] = []
-    noisy: list[Record] = []
+    elsewhere: list[Record] = []
     for record in given:
         is_exact = record.exact
-        if record.status != "done" and _engine(record) is not None:
-            is_exact = _engine(record) in exact_engines
+        if record.status != "done" and _where(record) is not None:
+            is_exact = _where(record) in exact_engines
+        if record.task.kind in _ASKED:
+            is_exact &= _where(record) == homes.get(record.task.model.name, _where(record))
         if record.task.kind == "transfer":
+            source, engine = record.task.source.name, record.task.source_engine
             is_exact &= made_exactly.get(record.task.made_by.id, True)
-        (exact if is_exact else noisy).append(record)
-    return exact, noisy
+            is_exact &= _place(engine) == homes.get(source, _place(engine))
+        (exact if is_exact else elsewhere).append(record)
+    return exact, elsewhere
+
+
+def _homes(records: Iterable[Record], cards: Mapping[str, Card]) -> dict[str, _Place]:
+    """By model, the engine whose exact scores rank."""
+    found: defaultdict[str, Counter[_Place]] = defaultdict(Counter)
+    for record in records:
+        if record.task.kind in _ASKED and record.status == "done" and record.exact:
+            found[record.task.model.name][_where(record)] += 1
+    homes = {}
+    for model, places in found.items():
+        card = cards.get(model)
+        own = None if card is None or card.engine is None else (card.engine, None)
+        most = max(places, key=lambda place: (places[place], place or ("", None)))
+        homes[model] = None if None in places else own if own in places else most
+    return homes
 
 
 def noisy_engines(records: Sequence[Record], columns: ReadColumns) -> tuple[EngineRow, ...]:
     """A row for each model, engine, number of shots and images, by model and engine.
 
     Args:
-        records: Those that are not of exact scores; the attacks among them are shown.
+        records: Those that do not rank; the attacks among them are shown.
         columns: Per-image outcomes of a record.
 
     Raises:
@@ -104,9 +134,11 @@ def _row(group: Sequence[Record], columns: ReadColumns) -> EngineRow:
     task = _task(group[0])
     engine, name = task.engine, task.model.name
     mitigation = engine.mitigation if engine else {}
+    where = engine.name if engine else None
     return EngineRow(
+        name=str(ModelName(name, where, engine.shots if engine else None)),
         model=name,
-        kind=_kind(devices),
+        kind="exact" if done and not devices else _kind(devices),
         engine=engine.name if engine else "the model's own",
         shots=engine.shots if engine else None,
         attacks_saw=engine.attacked if engine else "engine",
@@ -149,6 +181,15 @@ def _engine(record: Record) -> str | None:
     """The engine that a task asked for, with all its settings; None for the model's own."""
     engine = getattr(record.task, "engine", None)
     return None if engine is None else str(engine.model_dump_json())
+
+
+def _where(record: Record) -> _Place:
+    """The engine and shots that a task asked for."""
+    return _place(getattr(record.task, "engine", None))
+
+
+def _place(engine: Engine | None) -> _Place:
+    return None if engine is None else (engine.name, engine.shots)
 
 
 def _kind(devices: Sequence[Device]) -> Kind:

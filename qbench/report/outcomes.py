@@ -12,7 +12,7 @@ from qbench.errors import StoreError
 from qbench.records.columns import Columns
 from qbench.records.record import Record
 from qbench.records.soundness import distances
-from qbench.records.worst import correct_passes
+from qbench.records.worst import correct_passes, judged_by_the_other_half
 from qbench.report.questions import Answers, Question, robust
 from qbench.report.seed_values import Note, SeedValues, gather_notes
 from qbench.report.transfer import Setting
@@ -95,24 +95,33 @@ class Outcomes:
         return [by_seed[seed] for by_seed in asked if seed in by_seed]
 
     def _withstood(self, records: Iterable[Record]) -> Shares:
-        """(n,): the share of passes in which each image withstands what is worst for it.
-
-        Of a stochastic model, the smallest of several shares would count luck as strength: what is
-        worst for an image is found on one half of the passes, and its share on the other, and the
-        other way round.
-        """
+        """(n,): the share of passes in which each image withstands what is worst for it, found on
+        one half of the passes, or of a device's shots, and judged by the other."""
         done = [record for record in records if record.status == "done"]
         if not done:
             return np.empty(0)
-        first, second = np.stack([self._halves(record) for record in done], axis=1)
-        images = np.arange(first.shape[1])
-        there = second[first.argmin(axis=0), images]
-        back = first[second.argmin(axis=0), images]
-        return np.asarray((there + back) / 2, np.float64)
+        if len(done) == 1:  # nothing is chosen
+            return np.asarray(self._passes(done[0]).mean(axis=0), np.float64)
+        counted = [self._columns(record) for record in done]
+        if all("adversarial_half_margin" in columns for columns in counted):
+            clean, strength = (
+                np.stack([columns[f"{which}_half_margin"] for columns in counted])
+                for which in ("clean", "adversarial")
+            )
+            right = (clean > 0) & (strength > 0)
+            return judged_by_the_other_half(strength.astype(float), right.astype(float))
+        shares = np.stack([self._halves(record) for record in done])
+        return judged_by_the_other_half(shares, shares)
 
     def _halves(self, record: Record) -> Shares:
-        """(2, n): shares of each half of the passes in which an image is correct both clean and
-        attacked; twice the same for a deterministic model."""
+        """(2, n): shares of each half of the passes; twice the same for a deterministic model."""
+        passes = self._passes(record)
+        if len(passes) == 1:
+            return np.repeat(passes, 2, axis=0)
+        return np.stack([passes[0::2].mean(axis=0), passes[1::2].mean(axis=0)])
+
+    def _passes(self, record: Record) -> Shares:
+        """(passes, n): whether an image is correct both clean and attacked, 0 or 1."""
         columns = self._columns(record)
         passes = correct_passes(columns)[1].astype(float)
         if abs(float(passes.mean()) - robust(record)) > 1e-6:
@@ -123,9 +132,7 @@ class Outcomes:
         if record.task.kind == "challenge":
             # Of an image that was not sent, another pass over its clean version says nothing.
             passes = np.where(columns["linf"] == 0, 1.0, passes)
-        if len(passes) == 1:
-            return np.repeat(passes, 2, axis=0)
-        return np.stack([passes[0::2].mean(axis=0), passes[1::2].mean(axis=0)])
+        return passes
 
 
 class Distances:

@@ -124,19 +124,15 @@ def _proved(row: Row, about: str) -> list[tuple[str, dict[float, SeedValues]]]:
 
 
 def _noisy(board: Board, longest: int) -> Table:
-    """Models on engines that are not exact."""
+    """Models on engines beside the one that ranks."""
     budgets = sorted({eps for row in board.noisy for eps in row.worst})
-    columns = left("Model", "Engine") + right("Shots") + left("Attacks saw")
+    columns = left("On other engines", "Kind", "Attacks saw")
     columns += right("Clean", *[f"ε={eps:g}" for eps in budgets])
     rows: list[Sequence[Cell]] = []
     for row in board.noisy:
-        engine = short(one_line(", ".join([row.engine, *row.mitigation])), longest + 6)
-        line: list[Cell] = [text(short(row.model, longest), notes=row.notes), text(engine)]
-        line += [
-            number(row.shots, "d"),
-            text(row.attacks_saw),
-            score(row.clean, std=False, notes=False),
-        ]
+        kind = short(one_line(", ".join([row.kind, *row.mitigation])), longest)
+        line: list[Cell] = [text(short(row.name, longest + 10), notes=row.notes), text(kind)]
+        line += [text(row.attacks_saw), score(row.clean, std=False, notes=False)]
         rows.append(
             [*line, *[score(row.worst.get(eps), std=False, notes=False) for eps in budgets]]
         )

@@ -13,7 +13,9 @@ from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
 from qbench.evaluation import checks as measured
 from qbench.evaluation.crafting import checked_scores
+from qbench.evaluation.placing import Placing, put_on
 from qbench.evaluation.scoring import predict
+from qbench.model_names import ModelName
 from qbench.protocols import DEFAULT, load_protocol
 from qbench.provided import Provided
 from qbench.registry import load_registry
@@ -84,10 +86,9 @@ _MEASURED: Mapping[str, tuple[tuple[str, float, str], ...]] = {
 def checks(target: Target, weights: Mapping[str, Tensor] | None) -> list[Check]:
     """The checks of a model."""
     kit = _ModelKit(target, weights)
-    spec = kit.provided.spec
     tests: dict[str, Callable[[], str]] = {"finite scores (n, classes)": kit.scores}
     for name, signs in _MEASURED.items():
-        if spec.differentiable or "gradients" not in name:
+        if kit.differentiable or "gradients" not in name:
             tests[name] = partial(kit.measured_to_hold, signs)
     tests["saved and loaded weights give the same scores"] = kit.saved_and_loaded
     tests["pickles, or says that it does not"] = kit.pickled
@@ -104,6 +105,20 @@ class _ModelKit:
     def provided(self) -> Provided[ModelSpec]:
         found = load_registry(self.target.plugins).get("model", self.target.name)
         return fitted(found, self.dataset)
+
+    @cached_property
+    def name(self) -> ModelName:
+        return ModelName.parse(self.target.text)
+
+    @cached_property
+    def differentiable(self) -> bool:
+        registry = load_registry(self.target.plugins)
+        engine = Placing(registry, [self.target.text], None, None)
+        return self.provided.spec.differentiable and engine.differentiable(self.name)
+
+    @property
+    def stochastic(self) -> bool:
+        return self.provided.spec.stochastic or self.name.shots is not None
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -129,12 +144,14 @@ class _ModelKit:
             f"its factory made a {type(model).__name__}: give a torch.nn.Module",
         )
         built: nn.Module = model.eval()
+        if self.name.elsewhere:
+            put_on(built, self.name, 0, load_registry(self.target.plugins))
         return built
 
     @cached_property
     def measured(self) -> Mapping[str, float]:
         engine = getattr(self.model, "engine", None)
-        gradients = self.provided.spec.differentiable and getattr(engine, "differentiable", True)
+        gradients = self.differentiable and getattr(engine, "differentiable", True)
         eps = load_protocol(DEFAULT).ranking_eps
         return measured.check(self.model, self.split, eps, gradients=gradients)
 
@@ -155,19 +172,18 @@ class _ModelKit:
         return f"{tuple(scores.shape)} {str(scores.dtype).removeprefix('torch.')}"
 
     def measured_to_hold(self, signs: tuple[tuple[str, float, str], ...]) -> str:
-        stochastic = self.provided.spec.stochastic
         for value, allowed, complaint in signs:
-            if stochastic and value == "unstable_outputs":
+            if self.stochastic and value == "unstable_outputs":
                 continue
             share = self.measured.get(value, 0.0)
             where = f"at {share:.0%} of {IMAGES} images, " if 0 < share < 1 else ""
             require(share <= allowed, f"{where}{complaint}")
-        return "declared stochastic" if stochastic else ""
+        return "declared stochastic" if self.provided.spec.stochastic else ""
 
     @property
     def varies(self) -> bool:
         """Whether scores are random, declared or not, so that no two can be compared."""
-        return self.provided.spec.stochastic or self.measured["unstable_outputs"] > 0
+        return self.stochastic or self.measured["unstable_outputs"] > 0
 
     def saved_and_loaded(self) -> str:
         if self.varies:

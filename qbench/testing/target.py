@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import PluginError, QbenchError, UnknownNameError, UsageError
+from qbench.evaluation.placing import Placing
+from qbench.model_names import ModelName
 from qbench.plugin_files import PluginFile
 from qbench.registry import SPEC_TYPES, Kind, Registry, load_registry
 
@@ -20,7 +22,8 @@ class Target:
 
     Args:
         kind: What it is.
-        text: Its name, with parameters where it takes some, e.g. `pgd:steps=10`.
+        text: Its name, with parameters where it takes some, e.g. `pgd:steps=10`; of a model
+            perhaps with its engine, e.g. `reup@pennylane`.
         plugins: Plugins given as files.
         dataset: Whose images models and certifiers are checked on; the default protocol's if None.
     """
@@ -33,7 +36,7 @@ class Target:
     @property
     def name(self) -> str:
         """Its name alone."""
-        return self.text.partition(":")[0]
+        return self.text.partition("@")[0].partition(":")[0]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.text}"
@@ -57,6 +60,8 @@ def targets(
     if text.endswith(".py"):
         return _of_file(Path(text), plugins, dataset)
     registry = load_registry(plugins)
+    if "@" in text:
+        return [_on_engine(text, plugins, dataset, registry)]
     name, colon, _ = text.partition(":")
     found = [kind for kind in SPEC_TYPES if name in registry.all(kind)]
     if not found:
@@ -65,6 +70,14 @@ def targets(
     if not fitting:
         raise UsageError(f"the {found[0]} {name!r} takes no parameters here: write {name!r}")
     return [Target(kind, text, plugins, dataset) for kind in fitting]
+
+
+def _on_engine(
+    text: str, plugins: tuple[PluginFile, ...], dataset: str | None, registry: Registry
+) -> Target:
+    placing, model = Placing(registry, [text], None, None), ModelName.parse(text).model
+    placing.names({model: registry.get("model", model)}, lambda _: None)
+    return Target("model", text, plugins, dataset)
 
 
 def _of_file(path: Path, plugins: tuple[PluginFile, ...], dataset: str | None) -> list[Target]:

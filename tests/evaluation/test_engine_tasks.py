@@ -99,11 +99,16 @@ def test_classical_models_run_on_no_engine() -> None:
 @pytest.mark.usefixtures("blurred")
 def test_without_gradients_a_white_box_attack_is_skipped_and_its_ideal_is_not() -> None:
     noisy = replace(SMALL, engine="blurred", attacks=["pgd"])
-    record = run(noisy).record
+    record = run(replace(noisy, attacked="engine")).record
     assert record.status == "skipped"
     assert "pgd needs gradients, which engine blurred does not give" in record.reason
     assert "--craft-on ideal" in record.reason
-    result = run(replace(noisy, attacked="ideal"))
+    assert ids(noisy) != ids(replace(noisy, attacked="engine"))
+    result = run(noisy)  # unless asked otherwise, an attack sees what has the gradients it needs
+    (attack,) = (
+        t for t in make_plan(replace(noisy, attacked="ideal")) if t.identity.kind == "attack"
+    )
+    assert result.record.id == attack.identity.id
     assert result.record.status == "done", result.record.reason
     assert result.record.task.engine.attacked == "ideal"
     assert result.record.device.name == "blurred"

@@ -13,7 +13,7 @@ from torch import nn
 
 from qbench.circuits.circuit import Circuit
 from qbench.circuits.torch_engine import TorchEngine, expectations
-from qbench_hardware.worst import Counted, dealt, worst_case
+from qbench_hardware.worst import dealt, half_margins, worst_case
 
 PAGE = Path(__file__).parents[2] / "docs" / "hardware.md"
 
@@ -38,6 +38,11 @@ def _counts(rng, share: float, images: int, shots: int) -> np.ndarray:
     return np.stack([zero, ones, shots - ones, zero], 1)
 
 
+def _halves(counts: np.ndarray, seed: int) -> np.ndarray:
+    x, y = torch.zeros(len(counts), 4), torch.zeros(len(counts), dtype=torch.long)
+    return half_margins(Two(), x, y, counts, None, seed)
+
+
 def test_counts_are_dealt_into_halves_at_random():
     counts = _counts(np.random.default_rng(0), 0.7, 50, 101)
     first, second = dealt(counts, np.random.default_rng(1))
@@ -53,25 +58,24 @@ def test_luck_is_not_counted_as_an_attacks_strength():
     """Ten attacks that all do the same: each image is read correctly with the same probability
     under every one, and the smallest of ten draws says that it hardly ever is."""
     rng, images, shots = np.random.default_rng(0), 4000, 22
-    x, y = torch.zeros(images, 4), torch.zeros(images, dtype=torch.long)
-    clean = Counted(x, _counts(rng, 1.0, images, shots))
-    attacks = [Counted(x, _counts(rng, 0.6, images, shots)) for _ in range(10)]
-    found = worst_case(Two(), y, clean, attacks, None)
+    clean = _halves(_counts(rng, 1.0, images, shots), 0)
+    attacks = [_counts(rng, 0.6, images, shots) for _ in range(10)]
+    halves = [_halves(counts, seed) for seed, counts in enumerate(attacks, 1)]
+    found = worst_case(clean, halves)
     draws = np.random.default_rng(5).binomial(11, 0.6, 200_000)
     expected = float((draws > 5.5).mean())  # of a half of the shots
     assert found == pytest.approx(expected, abs=0.02)
-    naive = np.min([one.counts[:, 1] > one.counts[:, 2] for one in attacks], axis=0).mean()
+    naive = np.min([one[:, 1] > one[:, 2] for one in attacks], axis=0).mean()
     assert naive < expected - 0.5
 
 
 def test_a_stronger_attack_is_the_worst_case_and_clean_mistakes_count():
     rng, images, shots = np.random.default_rng(0), 1000, 400
-    x, y = torch.zeros(images, 4), torch.zeros(images, dtype=torch.long)
     clean = _counts(rng, 0.9, images, shots)
     clean[:100] = clean[:100][:, [0, 2, 1, 3]]  # read as the other class
     weak, strong = (_counts(rng, share, images, shots) for share in (0.9, 0.9))
     strong[500:] = strong[500:][:, [0, 2, 1, 3]]
-    found = worst_case(Two(), y, Counted(x, clean), [Counted(x, weak), Counted(x, strong)], None)
+    found = worst_case(_halves(clean, 0), [_halves(weak, 1), _halves(strong, 2)])
     assert found == 0.4
 
 

@@ -53,7 +53,7 @@ def test_ranks_are_those_of_exact_scores_alone() -> None:
     ]
     assert board.attacks == ("pgd",)
     assert plain.noisy == ()
-    assert "Sampled, noisy" not in render(plain)
+    assert "On other engines" not in render(plain)
 
 
 def test_a_row_for_each_engine_with_the_worst_case_of_each_image() -> None:
@@ -81,7 +81,7 @@ def test_the_interval_of_a_sampled_model_covers_images_and_fresh_passes() -> Non
     low, high = row.worst95[0.1] or (0.0, 0.0)
     # Over images Var(share) = 0.09, over passes 0.8 · 0.2 / 5 = 0.032 an image.
     assert (high - low) / 2 == pytest.approx(1.96 * ((0.09 + 0.032) / n) ** 0.5, rel=0.1)
-    _, cells = table_rows(render(collect(run.results)), "Sampled, noisy and on hardware")
+    _, cells = table_rows(render(collect(run.results)), "On other engines")
     assert f"{low:.3f} to {high:.3f}" in cells
     (shown,) = json.loads(to_json(collect(run.results)))["noisy_engines"]
     assert shown["worst95"] == [{"eps": 0.1, "interval95": [low, high]}]
@@ -90,9 +90,10 @@ def test_the_interval_of_a_sampled_model_covers_images_and_fresh_passes() -> Non
 def test_the_page_carries_device_date_shots_and_jobs() -> None:
     run, board = board_of(SHOTS, HARDWARE, IDEAL)
     page = render(board)
-    head, ideal, hardware, shots = table_rows(page, "Sampled, noisy and on hardware")
-    assert dict(zip(head, hardware, strict=True))["Shots"] == "64"
-    assert dict(zip(head, shots, strict=True))["Engine"] == "statevector"
+    head, ideal, hardware, shots = table_rows(page, "On other engines")
+    assert dict(zip(head, hardware, strict=True))["Kind"] == "hardware, twirling"
+    assert "@ibm:big:64" in dict(zip(head, hardware, strict=True))["Model"]
+    assert "@statevector:100" in dict(zip(head, shots, strict=True))["Model"]
     assert dict(zip(head, ideal, strict=True))["Attacks saw"] == "the ideal simulator"
     for part in ("2026-01-02", "2026-01-03", "job2", "twirling"):
         assert part in page
@@ -131,5 +132,5 @@ def test_without_any_exact_record_there_is_still_a_page() -> None:
     run = Run(n=4)
     run.attacked(QUANTUM, 0, 0.1, ALL, bits("1100"), engine=SHOTS[0], device=SHOTS[1])
     board = collect(run.results)
-    assert "Sampled, noisy" in render(board)
+    assert "On other engines" in render(board)
     assert "statevector" in summary_table(run.results)

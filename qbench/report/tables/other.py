@@ -1,4 +1,4 @@
-"""The two families, tests of pairs of models, flags, and engines that are not exact."""
+"""The two families, tests of pairs of models, flags, and models on other engines."""
 
 from __future__ import annotations
 
@@ -113,10 +113,10 @@ def challenges(board: Board) -> Table:
 
 
 def noisy_engines(board: Board) -> Table:
-    """Every model on engines that are not exact, unranked."""
+    """Every model on engines beside the one that ranks, by the name that asks for it, unranked."""
     budgets = sorted({eps for row in board.noisy for eps in row.worst})
     signal = any(row.signal.by_seed for row in board.noisy)
-    columns = left("Model", "Kind", "Engine") + right("Shots") + left("Attacks saw")
+    columns = left("Model", "Kind", "Attacks saw")
     columns += right("Images", "Clean")
     for eps in budgets:
         columns += right(f"Worst case, ε = {eps:g}", "95 % interval")
@@ -125,10 +125,8 @@ def noisy_engines(board: Board) -> Table:
     for row in board.noisy:
         ideal = row.attacks_saw == "ideal"
         line: list[Cell] = [
-            text(row.model, notes=row.notes),
-            text(row.kind),
-            text(", ".join([row.engine, *row.mitigation])),
-            number(row.shots, "d"),
+            text(row.name, notes=row.notes),
+            text(", ".join([row.kind, *row.mitigation])),
             text("the ideal simulator" if ideal else "the engine"),
             number(row.images, "d"),
             score(row.clean),
@@ -139,8 +137,8 @@ def noisy_engines(board: Board) -> Table:
     return Table(columns, rows)
 
 
-def hardware(board: Board) -> list[tuple[str, str, str]]:
-    """Model, engine and facts of every row that ran on hardware."""
+def hardware(board: Board) -> list[tuple[str, str]]:
+    """Name and facts of every row that ran on hardware."""
     found = []
     for row in board.noisy:
         if row.kind == "hardware":
@@ -148,5 +146,5 @@ def hardware(board: Board) -> list[tuple[str, str, str]]:
             facts += [f"calibrated {', '.join(row.calibrated)}"] if row.calibrated else []
             facts += [f"mitigation: {', '.join(row.mitigation)}"] if row.mitigation else []
             facts += [f"jobs {', '.join(row.jobs)}"]
-            found.append((row.model, row.engine, "; ".join(facts)))
+            found.append((row.name, "; ".join(facts)))
     return found
