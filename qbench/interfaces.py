@@ -135,3 +135,17 @@ class Engine(Protocol):
     def probabilities(
         self, circuit: Circuit, angles: Tensor, state: Tensor | None = None
     ) -> Tensor: ...
+
+
+@runtime_checkable
+class CircuitModule(Protocol):
+    """A module whose circuits any engine runs: a model, or a part of one.
+
+    It hands every circuit to `self.engine.probabilities` and knows nothing else of where that is
+    computed, so that a run on another engine, or on a device, only puts that in the place of
+    `engine`. `qbench_circuits` makes such modules of circuits of Qiskit, PennyLane and OpenQASM.
+    """
+
+    engine: Engine
+
+    def __call__(self, x: Tensor) -> Tensor: ...

@@ -59,7 +59,7 @@ class ModelName:
         return self.engine is not None or self.shots is not None
 
 
-def on_engine(text: str, engine: str | None, shots: int | None) -> ModelName:
+def with_engine(text: str, engine: str | None, shots: int | None) -> ModelName:
     """A name, with the engine and shots that were asked for beside it.
 
     Raises:

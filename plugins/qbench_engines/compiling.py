@@ -120,6 +120,8 @@ def estimated_success(program: QuantumCircuit, target: Any) -> float:
 def _identity(circuit: Circuit, amplitudes: bool, backend: Any) -> dict[str, Any]:
     properties = getattr(backend, "properties", lambda: None)()
     about = asdict(circuit)
+    if not circuit.constants:
+        del about["constants"]
     return {
         "circuit": {key: list(v) if isinstance(v, tuple) else v for key, v in about.items()},
         "amplitudes": amplitudes,

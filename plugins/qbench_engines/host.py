@@ -13,6 +13,7 @@ from torch import Tensor
 from qbench.circuits.circuit import Circuit
 from qbench.errors import Unsupported, UsageError
 
+_ROUNDING = 1e-5  # of a constant angle: float32 is off by 1e-7
 _NORM_TOLERANCE = 1e-3  # float32 is off by 1e-7; more than this is no rounding
 
 
@@ -71,6 +72,7 @@ def read(name: str, circuit: Circuit, angles: Tensor, state: Tensor | None) -> I
             f"(batch, {', '.join(map(str, shape))})"
         )
     rows = _finite(name, "angles", angles).reshape(-1, 3 * circuit.layers * circuit.qubits)
+    _check_constants(name, circuit, rows)
     if state is None:
         return Inputs(rows, None, len(rows))
     if state.is_complex() or state.dim() != 2 or state.shape[1] != size:
@@ -87,6 +89,13 @@ def read(name: str, circuit: Circuit, angles: Tensor, state: Tensor | None) -> I
             f"engine {name!r}: state {worst} has norm {norms[worst, 0]:.6g}, should be 1"
         )
     return Inputs(rows, amplitudes / norms, max(len(rows), len(state)))
+
+
+def _check_constants(name: str, circuit: Circuit, rows: NDArray[np.float64]) -> None:
+    """Raise `UsageError` where angles (batch, P) are not those that the circuit says they are."""
+    for index, constant in circuit.constants:
+        if (abs(rows[:, index] - constant) > _ROUNDING * (1 + abs(constant))).any():
+            raise UsageError(f"engine {name!r}: angle {index} should be {constant:.6g} as declared")
 
 
 def refuse_gradients(name: str, reason: str, *tensors: Tensor | None) -> None:

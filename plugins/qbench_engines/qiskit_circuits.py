@@ -23,7 +23,8 @@ def parametrised(circuit: Circuit, amplitudes: bool) -> QuantumCircuit:
     """The circuit with its angles as parameters; wire i is qubit i, nothing is measured.
 
     `angles[i]` is the i-th of (layers, qubits, 3) in order. With `amplitudes` the circuit starts
-    with a Möttönen preparation by `amplitudes[i]`, the angles of `mottonen.ry_angles`.
+    with a Möttönen preparation by `amplitudes[i]`, the angles of `mottonen.ry_angles`. The
+    circuit's constants are no parameters, and rotations by nothing are left out.
     """
     n = circuit.qubits
     program = QuantumCircuit(n, name="amplitude" if amplitudes else "rotations")
@@ -33,11 +34,15 @@ def parametrised(circuit: Circuit, amplitudes: bool) -> QuantumCircuit:
             program.ry(turn, target)
             if control is not None:
                 program.cx(control, target)
-    angles = iter(ParameterVector(ANGLES, 3 * n * circuit.layers))
+    given: list[Any] = list(ParameterVector(ANGLES, 3 * n * circuit.layers))
+    for index, constant in circuit.constants:
+        given[index] = constant
+    angles = iter(given)
     for cnots in circuit.cnots:
         for qubit in range(n):
             phi, theta, omega = next(angles), next(angles), next(angles)
-            program.u(theta, omega, phi, qubit)  # RZ(ω) RY(θ) RZ(φ) but for a global phase
+            if any((phi, theta, omega)):
+                program.u(theta, omega, phi, qubit)  # RZ(ω) RY(θ) RZ(φ) but for a global phase
         for control, target in cnots:
             program.cx(control, target)
     return program

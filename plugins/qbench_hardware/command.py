@@ -167,14 +167,14 @@ def run(
       qbench hardware run --model reup --engine ibm:ibm_fez --readout --yes
     """
     from qbench.errors import UsageError
-    from qbench.model_names import on_engine
+    from qbench.model_names import with_engine
     from qbench.protocols import load_protocol
     from qbench.records.store import first_error
     from qbench_hardware.costs import dry_run_of, estimate
     from qbench_hardware.plan import FILE, HardwarePlan, plugins_of
     from qbench_hardware.run import HardwareRun
 
-    name = on_engine(model, engine, shots)
+    name = with_engine(model, engine, shots)
     if name.engine is None:
         raise UsageError(
             f"on which device? Give --engine, e.g. ibm:fake_marrakesh, or --model {name.model}@"

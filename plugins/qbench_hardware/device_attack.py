@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from qbench.circuits.circuit import Circuit
+from qbench.engines.modules import on_engine
+from qbench.engines.recording import Batch
 from qbench.evaluation.attack import runnable
 from qbench.evaluation.crafting import craft
-from qbench_hardware.circuits import Batch, on_engine
 from qbench_hardware.run import HardwareRun, Images, Work, job_name
 from qbench_hardware.submitter import Said
 

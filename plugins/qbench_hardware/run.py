@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from qbench.engines.recording import Batch
 from qbench.errors import StoreError, UsageError, VerificationError
 from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.executors import InProcess
@@ -29,7 +30,7 @@ from qbench.records.record import AccuracyMetrics, Record
 from qbench.records.results import Result
 from qbench.records.schema import Sha256, Strict, canonical_sha256
 from qbench.records.store import RunStore, first_error
-from qbench_hardware.circuits import Batch, circuits_of
+from qbench_hardware.circuits import circuits_of
 from qbench_hardware.interface import Counts, Job, JobEngine, Program
 from qbench_hardware.ledger import Ledger
 from qbench_hardware.noise import Readout

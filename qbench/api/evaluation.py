@@ -18,13 +18,14 @@ from qbench.api.loading import load_model
 from qbench.datasets.attacked import AttackedImages, Box, attacked_images, check_labels
 from qbench.datasets.base import Split
 from qbench.engines import create_engine, refuse_jobs
+from qbench.engines.modules import engine_of, on_engine
 from qbench.engines.sampling import SampledEngine
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation import scoring
 from qbench.evaluation.crafting import Crafted, craft
 from qbench.evaluation.task import STOCHASTIC, varies
-from qbench.interfaces import Attack, Engine
-from qbench.model_names import on_engine
+from qbench.interfaces import Attack
+from qbench.model_names import with_engine
 from qbench.plugin_files import PluginFile
 from qbench.registry import Registry, load_registry
 from qbench.specs import Norm, ThreatModel
@@ -156,7 +157,7 @@ def evaluate(
         VerificationError: The attack or the model returned what they may not.
     """
     if isinstance(model, str):
-        name = on_engine(model, engine, shots)
+        name = with_engine(model, engine, shots)
         model, engine, shots = name.model, name.engine, name.shots
     files = read_plugins(plugins)
     registry = load_registry(files)
@@ -226,8 +227,7 @@ def fitted_model(
     """
     if isinstance(model, str):
         model = load_model(model, seed, plugins=plugins)
-    inner = getattr(model, "module", model)
-    if isinstance(getattr(inner, "engine", None), Engine):
+    if isinstance(model, nn.Module) and engine_of(model) is not None:
         shots = None
     if isinstance(model, Adapted) and shots is not None:
         raise UsageError("set shots where the model is adapted: qbench.adapt(model, shots=...)")
@@ -243,29 +243,27 @@ def fitted_model(
 def running_on(
     model: nn.Module, engine: str | None, shots: int | None, seed: int, registry: Registry
 ) -> Iterator[None]:
-    """For the time of the block the circuits of one of qbench's models run elsewhere.
+    """For the time of the block the circuits of a model run elsewhere.
 
     Raises:
         Unsupported: It has no circuit that an engine could run.
     """
-    holder: Any = getattr(model, "module", model)
-    own = getattr(holder, "engine", None)
-    if engine is not None and not isinstance(own, Engine):
-        raise Unsupported(
-            "the model has no circuit that a qbench engine could run: leave engine out, and choose "
-            "the device where its circuit is made"
-        )
+    own = elsewhere = engine_of(model)
     if engine is not None:
+        if own is None:
+            raise Unsupported(
+                "the model has no circuit that a qbench engine could run: leave engine out, and "
+                "choose the device where its circuit is made, or make it with qbench_circuits"
+            )
         elsewhere = create_engine(engine, shots, seed, registry)
         refuse_jobs(elsewhere)
-        holder.engine = elsewhere
-    elif shots is not None and isinstance(own, Engine):
-        holder.engine = SampledEngine(own, shots, seed)
-    try:
+    elif shots is not None and own is not None:
+        elsewhere = SampledEngine(own, shots, seed)
+    if elsewhere is None or elsewhere is own:
         yield
-    finally:
-        if isinstance(own, Engine):
-            holder.engine = own
+        return
+    with on_engine(model, elsewhere):
+        yield
 
 
 def _crafted(

@@ -26,6 +26,9 @@ class Circuit:
         closed: Whether the CNOTs form rings.
         couplings: Each layer's CNOTs in order, as (control, target), in the place of rings; a
             layer may have none. Ranges are then not used.
+        constants: Rotation angles that never change, as (index, radians) with the index among all
+            layers · qubits · 3 in order. Engines are handed them with the others, and may build
+            them into the circuit: a device does nothing where φ = θ = ω = 0.
     """
 
     qubits: int = 8
@@ -34,12 +37,15 @@ class Circuit:
     ranges: tuple[int, ...] = ()
     closed: bool = True
     couplings: tuple[tuple[tuple[int, int], ...], ...] | None = None
+    constants: tuple[tuple[int, float], ...] = ()
 
     def __post_init__(self) -> None:
         if self.qubits < 2 or self.layers < 1:
             raise ValueError("a circuit needs at least 2 qubits and 1 layer")
         if not self.measured or not set(self.measured) <= set(range(self.qubits)):
             raise ValueError(f"measured wires {self.measured} are not among {self.qubits} qubits")
+        if not {index for index, _ in self.constants} <= set(range(3 * self.qubits * self.layers)):
+            raise ValueError(f"constants of more than {3 * self.qubits * self.layers} angles")
         if self.couplings is not None:
             self._check_couplings(self.couplings)
             return

@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from qbench.engines.modules import engine_of
 from qbench.errors import QbenchError, Unsupported
 from qbench.evaluation import scoring
 from qbench.evaluation.crafting import Sample, craft
 from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext, device_of
-from qbench.interfaces import Attack, Engine
+from qbench.interfaces import Attack
 from qbench.records.columns import to_npz
 from qbench.records.identity import AttackId
 from qbench.records.record import AccuracyMetrics
@@ -77,8 +78,8 @@ def runnable(context: TaskContext, name: str, params: Mapping[str, Any], seen: n
         raise Unsupported(f"{name} cannot be bounded in {norm}")
     if spec.gradient and not model.differentiable:
         raise Unsupported(f"{name} needs gradients, which {model.name} does not give")
-    engine = getattr(seen, "engine", None)
-    if spec.gradient and isinstance(engine, Engine) and not engine.differentiable:
+    engine = engine_of(seen)
+    if spec.gradient and engine is not None and not engine.differentiable:
         raise Unsupported(
             f"{name} needs gradients, which engine {engine.name} does not give: attack the ideal "
             "simulator instead (--craft-on ideal)"

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from qbench.datasets.base import Split
+from qbench.engines.modules import engine_of
 from qbench.evaluation.attack import attack_passes, runnable
 from qbench.evaluation.crafting import checked_scores, craft, frozen
 from qbench.evaluation.scoring import margins, score
@@ -58,8 +59,8 @@ class ChecksTask(Task):
         before = ProcessState.now()
         model = context.model(trained)
         few = Split(context.split.x[:IMAGES], context.split.y[:IMAGES])
-        engine = getattr(model, "engine", None)
-        differentiable = getattr(engine, "differentiable", True)
+        engine = engine_of(model)
+        differentiable = engine is None or engine.differentiable
         differentiable = differentiable and context.provided.spec.differentiable
         if self.identity.engine and self.identity.engine.attacked == "ideal":
             differentiable = False

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from torch import nn
 
 from qbench.engines import create_engine, refuse_jobs
+from qbench.engines.modules import engine_of, use_engine
 from qbench.engines.sampling import SampledEngine, check_shots
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation.isolation import isolated
 from qbench.interfaces import Engine
-from qbench.model_names import OWN, ModelName, on_engine
+from qbench.model_names import OWN, ModelName, with_engine
 from qbench.provided import Provided
 from qbench.registry import Registry
 from qbench.specs import ModelSpec
@@ -36,7 +37,7 @@ class Placing:
         self, registry: Registry, asked: Sequence[str], engine: str | None, shots: int | None
     ) -> None:
         self._registry = registry
-        self._asked = [on_engine(text, engine, shots) for text in asked]
+        self._asked = [with_engine(text, engine, shots) for text in asked]
         self._in_names = engine is None and shots is None
         self._engines: dict[tuple[str, int | None], Engine] = {}
         for name in self._asked:
@@ -137,15 +138,15 @@ def put_on(model: nn.Module, name: ModelName, seed: int, registry: Registry) -> 
         Unsupported: The model runs no circuit that an engine could take over.
         UsageError, UnknownNameError: As `create_engine`; or the engine is paid by the job.
     """
-    own = getattr(model, "engine", None)
-    if not isinstance(own, Engine):
+    own = engine_of(model)
+    if own is None:
         raise Unsupported(f"{name.model} has no circuit that another engine could run")
     if name.engine is not None:
         own = create_engine(name.engine, name.shots, seed, registry)
         refuse_jobs(own)
     elif name.shots is not None:
         own = SampledEngine(own, name.shots, seed)
-    setattr(model, "engine", own)  # noqa: B010 - a module's attributes are typed as tensors
+    use_engine(model, own)
     return model
 
 
@@ -155,6 +156,6 @@ def _runs_circuits(provided: Provided[ModelSpec]) -> bool:
         return provided.spec.engine is not None
     try:
         with isolated(0):
-            return isinstance(getattr(provided.create(), "engine", None), Engine)
+            return engine_of(provided.create()) is not None
     except (Exception, SystemExit):
         return True

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
+from qbench.engines.modules import engine_of
 from qbench.errors import QbenchError, Unsupported
 from qbench.evaluation import scoring
 from qbench.evaluation.isolation import isolated, time_limit
@@ -22,7 +23,6 @@ from qbench.evaluation.outside import SavedModel
 from qbench.evaluation.placing import put_on
 from qbench.evaluation.provenance import by_itself, environment_of, on_own_engine
 from qbench.evaluation.scoring import Scored
-from qbench.interfaces import Engine
 from qbench.model_names import ModelName
 from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
@@ -254,8 +254,8 @@ def varies(model: nn.Module, x: Tensor) -> bool:
 
 def device_of(model: nn.Module) -> Device | None:
     """Where a model's circuits run, None where its scores are exactly the circuit's."""
-    engine = getattr(model, "engine", None)
-    if not isinstance(engine, Engine):
+    engine = engine_of(model)
+    if engine is None:
         return None
     # Shots are drawn from what an engine gives without them: noise, or the exact circuit.
     inner = getattr(engine, "engine", engine)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
+from qbench.engines.modules import engine_of
 from qbench.evaluation import checks as measured
 from qbench.evaluation.crafting import checked_scores
 from qbench.evaluation.placing import Placing, put_on
@@ -150,8 +151,8 @@ class _ModelKit:
 
     @cached_property
     def measured(self) -> Mapping[str, float]:
-        engine = getattr(self.model, "engine", None)
-        gradients = self.differentiable and getattr(engine, "differentiable", True)
+        engine = engine_of(self.model)
+        gradients = self.differentiable and (engine is None or engine.differentiable)
         eps = load_protocol(DEFAULT).ranking_eps
         return measured.check(self.model, self.split, eps, gradients=gradients)
 

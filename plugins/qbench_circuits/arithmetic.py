@@ -1,0 +1,77 @@
+"""Angles in OpenQASM programs: arithmetic of numbers and inputs, read and never executed."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from qiskit.circuit import ParameterExpression
+
+from qbench.errors import UsageError
+from qbench.text import one_line
+
+_LONGEST = 10_000  # characters of one angle
+_CONSTANTS = {"pi": math.pi, "π": math.pi, "tau": math.tau, "τ": math.tau, "euler": math.e}
+_OPERATORS: Mapping[type, Callable[..., Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.Pow: operator.pow,
+    ast.USub: operator.neg,
+    ast.UAdd: operator.pos,
+}
+_FUNCTIONS: Mapping[str, Callable[[float], float]] = {  # methods of Qiskit's expressions, too
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "arcsin": math.asin,
+    "arccos": math.acos,
+    "arctan": math.atan,
+    "exp": math.exp,
+    "log": math.log,
+}
+
+
+def computed(text: str, values: Mapping[str, Any]) -> Any:
+    """The value of an expression: a number, or an expression of Qiskit's parameters.
+
+    Args:
+        text: As OpenQASM 3 writes it.
+        values: Of its names.
+
+    Raises:
+        UsageError: It has something else in it, or no value.
+    """
+    try:
+        if len(text) > _LONGEST:
+            raise ValueError("it is too long")
+        return _value(ast.parse(text.replace("^", "**"), mode="eval").body, values)
+    except (ArithmeticError, ValueError, SyntaxError, TypeError, RecursionError) as error:
+        reason = one_line(f"{error}", 120)
+        raise UsageError(
+            f"the OpenQASM program: {one_line(text, 80)!r} is no angle ({reason})"
+        ) from error
+
+
+def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
+    match node:
+        case ast.Constant(value=int() | float() as number):
+            return float(number)
+        case ast.Name(id=name) if name in values:
+            return values[name]
+        case ast.Name(id=name) if name in _CONSTANTS:
+            return _CONSTANTS[name]
+        case ast.UnaryOp() if type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](_value(node.operand, values))
+        case ast.BinOp() if type(node.op) in _OPERATORS:
+            return _OPERATORS[type(node.op)](_value(node.left, values), _value(node.right, values))
+        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
+            of = _value(argument, values)
+            if isinstance(of, ParameterExpression):
+                return getattr(of, name)()
+            return _FUNCTIONS[name](of)
+    raise ValueError(f"{ast.unparse(node)!r} is not known")
