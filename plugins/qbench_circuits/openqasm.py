@@ -32,7 +32,7 @@ _REGISTER = re.compile(rf"(qubit|bit)\s*(?:\[\s*(\d+)\s*\])?\s+({_NAME})")
 _MEASURE = re.compile(
     r"(?:(?P<bits>[^=]+)=\s*measure\s+(?P<from>.+)|measure\s+(?P<q>.+?)->(?P<c>.+))"
 )
-_CALL = re.compile(rf"({_NAME})\s*(?:\((.*)\)\s*|\s)([^()]+)", re.S)
+_CALL = re.compile(rf"({_NAME})\s*(?:\((.*)\)\s*|\s)([\w\s,\[\]]+)", re.S)
 _OPERAND = re.compile(rf"({_NAME})\s*(?:\[\s*(\d+)\s*\])?")
 _MOST_QUBITS = 1000
 _OTHER_NAMES: Mapping[str, str] = {"U": "u", "CX": "cx", "phase": "p", "cphase": "cp"}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pennylane as qml
 import torch
+from pennylane.measurements import MidMeasureMP
 from torch import Tensor, nn
 
 from qbench.circuits.circuit import Circuit
@@ -28,6 +29,7 @@ _NOTHING = ("Barrier", "GlobalPhase", "Identity", "Snapshot", "WireCut")
 _GATES = {"RX", "RY", "RZ", "Rot", "PhaseShift", "Hadamard", "CNOT", *_STATES, *_NOTHING}
 _PROBES = 3  # made-up images by which a batch is compared with single ones
 
+Turned = tuple[Tensor, Tensor | None]  # angles and initial states
 Asked = tuple[Circuit, Tensor, Tensor | None]
 
 
@@ -57,7 +59,10 @@ class PennyLaneLayer(CircuitLayer):
         with torch.no_grad():
             self._circuit, readout = self._recorded(probes[0])[2:]
             self.register_buffer("readout", readout, persistent=False)
-            self._batched = self._takes_batches(probes)
+            alone = [self._of_one_call(image, 1)[1:] for image in probes]
+            if all(_equal(alone[0], other) for other in alone):
+                refuse(self.what, f"is the same for all images: {self._input!r} turns no gate")
+            self._batched = self._takes_batches(probes, alone)
 
     def asked(self, x: Tensor) -> Asked:
         """The circuit, its angles and initial states for images x (n, features)."""
@@ -78,20 +83,15 @@ class PennyLaneLayer(CircuitLayer):
             state = state.expand(n, -1)
         return circuit, filled(circuit, angles, images), state
 
-    def _takes_batches(self, probes: Tensor) -> bool:
+    def _takes_batches(self, probes: Tensor, alone: list[Turned]) -> bool:
         """Whether a call with a batch gives what calls with each image give."""
         try:
-            together = self._of_one_call(probes, len(probes))[1:]
+            angles, state = self._of_one_call(probes, len(probes))[1:]
         except Exception:  # whatever a function of single images makes of a batch
             return False
-        for place, image in enumerate(probes):
-            alone = self._of_one_call(image, 1)[1:]
-            for one, all_ in zip(alone, together, strict=True):
-                if one is None or all_ is None:
-                    continue
-                if not torch.allclose(one[0], all_[place], atol=1e-5):
-                    return False
-        return True
+        rows = [slice(k, k + 1) for k in range(len(probes))]
+        each = [(angles[row], None if state is None else state[row]) for row in rows]
+        return all(map(_equal, each, alone))
 
     def _recorded(self, x: Tensor) -> tuple[dict[int, Any], Tensor | None, Circuit, Tensor]:
         """Angles, initial states, circuit and readout of one call with x (features,) or (n, ...)"""
@@ -117,6 +117,8 @@ class PennyLaneLayer(CircuitLayer):
         arguments = {self._input: x, **self.weights}
         try:
             tape = qml.workflow.construct_tape(self.qnode, level="user")(**arguments)
+            if any(isinstance(gate, MidMeasureMP) for gate in tape.operations):
+                refuse(self.what, "measures a wire before its end: engines cannot")
             (decomposed,), _ = qml.transforms.decompose(tape, gate_set=_GATES)
         except UsageError:
             raise
@@ -125,6 +127,13 @@ class PennyLaneLayer(CircuitLayer):
                 f"{self.what} cannot be written by gates: {one_line(str(error), 200)}"
             ) from error
         return decomposed
+
+
+def _equal(one: Turned, other: Turned) -> bool:
+    return all(
+        a is b or (a is not None and b is not None and torch.allclose(a, b, atol=1e-5))
+        for a, b in zip(one, other, strict=True)
+    )
 
 
 def _start(value: Any) -> Tensor:

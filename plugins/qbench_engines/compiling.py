@@ -140,10 +140,16 @@ def _folder() -> Path:
 
 def _read(path: Path) -> QuantumCircuit | None:
     try:
-        with path.open("rb") as file:
-            (program,) = qpy.load(file)
+        return from_qpy(path.read_bytes())
     except (OSError, ValueError, QiskitError):  # not there, or damaged: compiled again
         return None
+
+
+def from_qpy(content: bytes) -> QuantumCircuit:
+    """The only circuit of a QPY file, its parameters known by name and index."""
+    with warnings.catch_warnings():  # of elements of a vector that are no parameters, if any
+        warnings.filterwarnings("ignore", "The ParameterVector", UserWarning)
+        (program,) = qpy.load(io.BytesIO(content))
     return program
 
 

@@ -16,7 +16,13 @@ from qbench.circuits.circuit import Circuit
 from qbench.errors import StoreError
 from qbench.text import one_line
 from qbench_engines import host
-from qbench_engines.compiling import compiled, estimated_success, in_native_gates, versions
+from qbench_engines.compiling import (
+    compiled,
+    estimated_success,
+    from_qpy,
+    in_native_gates,
+    versions,
+)
 from qbench_engines.mottonen import ry_angles
 from qbench_engines.qiskit_circuits import AMPLITUDES, ANGLES
 from qbench_hardware.interface import Counts, Program
@@ -93,14 +99,13 @@ def loaded(program: Program) -> QuantumCircuit:
         StoreError: Its bytes are damaged, or of a later version of Qiskit.
     """
     try:
-        (circuit,) = qpy.load(io.BytesIO(program.content))
+        return from_qpy(program.content)
     except Exception as error:  # whatever damaged bytes provoke
         why = one_line(f"{type(error).__name__}: {error}")
         raise StoreError(
             f"the compiled circuit cannot be read ({why}): "
             "restore circuit.json and readout.json of the run, and use the Qiskit it began with"
         ) from error
-    return circuit
 
 
 def values_of(program: Program, inputs: host.Inputs) -> NDArray[np.float64]:
