@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from qbench.errors import PluginError, QbenchError, UnknownNameError, UsageError
-from qbench.evaluation.placing import Placing
 from qbench.model_names import ModelName
 from qbench.plugin_files import PluginFile
 from qbench.registry import SPEC_TYPES, Kind, Registry, load_registry
@@ -75,6 +74,8 @@ def targets(
 def _on_engine(
     text: str, plugins: tuple[PluginFile, ...], dataset: str | None, registry: Registry
 ) -> Target:
+    from qbench.evaluation.placing import Placing  # imports torch
+
     placing, model = Placing(registry, [text], None, None), ModelName.parse(text).model
     placing.names({model: registry.get("model", model)}, lambda _: None)
     return Target("model", text, plugins, dataset)
