@@ -38,6 +38,21 @@ def qbench_attacks() -> Iterable[AttackSpec]:
         targeted=True,
     )
     yield AttackSpec(
+        name="mask-fgsm",
+        description="FGSM on the pixels of largest gradient alone (Zhang et al. 2025)",
+        factory="qbench_attacks.gradient:MaskFGSM",
+        norms=_BOTH,
+        gradient=True,
+        targeted=True,
+    )
+    yield AttackSpec(
+        name="universal",
+        description="one perturbation for all images (Moosavi-Dezfooli et al. 2017), by ascent",
+        factory="qbench_attacks.universal:Universal",
+        norms=_BOTH,
+        gradient=True,
+    )
+    yield AttackSpec(
         name="apgd-ce",
         description="Auto-PGD (Croce and Hein 2020) on cross-entropy",
         factory="qbench_attacks.apgd:APGD",

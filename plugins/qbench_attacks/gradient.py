@@ -1,7 +1,8 @@
-"""Gradient attacks of fixed step: PGD, its one-step case, and its momentum variant."""
+"""Gradient attacks of fixed step: PGD, its one-step cases, and its momentum variant."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from qbench.geometry import ascent_direction
@@ -71,6 +72,28 @@ class FGSM(PGD):
 
     def __init__(self, *, random_start: bool = False) -> None:
         super().__init__(steps=1, relative_step=1.0, random_start=random_start, keep="last")
+
+
+class MaskFGSM(PGD):
+    """FGSM on few pixels (Zhang et al. 2025, arXiv:2505.16714): one step of length ε.
+
+    The mask of each image keeps the pixels of largest gradient magnitude; no other pixel changes.
+    In ℓ2 the whole length ε goes into them. A pixel counts towards the budget also where it is at
+    the edge of the box and its step is clipped.
+
+    Args:
+        pixels: How many pixels may change; from the number of features on it is FGSM.
+    """
+
+    def __init__(self, *, pixels: int = 25) -> None:
+        at_least("pixels", pixels, 1)
+        super().__init__(steps=1, relative_step=1.0, random_start=False, keep="last")
+        self.pixels = pixels
+
+    def velocity(self, before: Tensor | None, gradient: Tensor) -> Tensor:
+        """The gradient with all but its largest entries set to zero."""
+        largest = gradient.abs().topk(min(self.pixels, gradient.shape[1]), dim=1).indices
+        return torch.zeros_like(gradient).scatter(1, largest, gradient.gather(1, largest))
 
 
 class MIFGSM(PGD):

@@ -19,6 +19,8 @@ OURS = {
 QUICK = {
     "pgd": {"steps": 10},
     "mifgsm": {"steps": 10},
+    "mask-fgsm": {"pixels": 5},
+    "universal": {"steps": 5},
     "apgd-ce": {"steps": 10},
     "apgd-dlr": {"steps": 10},
     "apgd-t": {"steps": 10},
@@ -54,7 +56,8 @@ def problem(name, classes, features=16):
 
 def test_every_attack_is_here():
     wanted = "pgd fgsm mifgsm apgd-ce apgd-dlr apgd-t fab deepfool ddn square spsa hopskipjump"
-    assert set(OURS) == {*wanted.split(), "amplitude-exact", "standard"}
+    others = {"mask-fgsm", "universal", "amplitude-exact", "standard"}
+    assert set(OURS) == {*wanted.split(), *others}
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4])
@@ -75,7 +78,8 @@ def test_a_seed_is_all_the_randomness(name, norm):
     assert torch.equal(first, run(attack(name), model, x, y, norm=norm, seed=5).x_adv)
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+# The perturbation of `universal` is fitted on all images that are classified correctly.
+@pytest.mark.parametrize(("name", "norm"), [case for case in CASES if case[0] != "universal"])
 def test_images_that_drop_out_change_nothing_for_the_others(name, norm):
     model, x, y = problem(name, 4)
     wrong = y.clone()
@@ -138,6 +142,8 @@ def test_it_reaches_a_class_where_it_says_so(name):
     [
         ("pgd", {"loss": "mse"}),
         ("mifgsm", {"steps": 0}),
+        ("mask-fgsm", {"pixels": 0}),
+        ("universal", {"steps": 0}),
         ("apgd-ce", {"steps": 0}),
         ("apgd-t", {"targets": 0}),
         ("fab", {"restarts": 0}),

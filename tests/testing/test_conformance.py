@@ -144,6 +144,7 @@ def others(kind):
     """Names of one kind that are not tested every time, with parameters that make them quick."""
     quick = {
         "mifgsm": ":steps=10",
+        "universal": ":steps=10",
         "apgd-ce": ":steps=10",
         "apgd-dlr": ":steps=10",
         "apgd-t": ":steps=10",
