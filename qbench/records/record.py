@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from qbench.model_names import ModelName
 from qbench.records.identity import Identity, Kind
 from qbench.records.schema import Count, Name, Positive, Scalar, Sha256, Share, Strict, Text
 
@@ -263,7 +264,10 @@ class Record(Strict):
 
 def title(task: Identity, label: str | None = None) -> str:
     """A task in words, for progress and messages."""
-    words = f"{task.kind} of {task.model.name} seed {task.model.seed}"
+    engine, model = getattr(task, "engine", None), task.model.name
+    if engine is not None and engine.shots is not None:
+        model = str(ModelName(model, engine.name, engine.shots))
+    words = f"{task.kind} of {model} seed {task.model.seed}"
     if task.kind in ("attack", "transfer"):
         words += f" under {label or task.attack.name}({task.eps:g})"
     if task.kind == "transfer":
@@ -274,9 +278,6 @@ def title(task: Identity, label: str | None = None) -> str:
         words += f" by {task.certifier.name}"
     if task.kind == "radii":
         words += f" in {task.norm}"
-    engine = getattr(task, "engine", None)
-    if engine is not None and engine.shots is not None:
-        words += f" with {engine.shots} shots"
     return words
 
 

@@ -10,7 +10,7 @@ from simulated import MODELS, full_run
 from synthetic import CLASSICAL, QUANTUM, Fake, Run, bits, board_of, row_of, sha
 
 from qbench.errors import StoreError, UsageError
-from qbench.records.identity import Data, Engine, Protocol
+from qbench.records.identity import Data, Method, Protocol
 from qbench.records.record import LipschitzMetrics
 from qbench.report.seed_values import Note
 from qbench.report.transfer import Setting
@@ -182,14 +182,15 @@ def test_one_model_and_seed_have_one_set_of_weights() -> None:
 def test_two_results_for_one_question() -> None:
     run = Run(n=4)
     run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"))
-    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"), engine=Engine(name="other"))
+    way = {"attack": Method(name="pgd", params={"steps": 3})}
+    run.attacked(QUANTUM, 0, 0.1, bits("1111"), bits("1111"), task=way)
     with pytest.raises(StoreError, match=r"two results for the attack of qubit seed 0") as one:
         board_of(run)
     run.records.reverse()
     with pytest.raises(StoreError) as other:
         board_of(run)
     assert str(one.value) == str(other.value)
-    assert "they differ in engine" in str(one.value)
+    assert "they differ in attack" in str(one.value)
 
 
 def test_a_part_of_a_run_has_the_same_numbers_and_flags() -> None:

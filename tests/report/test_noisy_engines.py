@@ -92,8 +92,8 @@ def test_the_page_carries_device_date_shots_and_jobs() -> None:
     page = render(board)
     head, ideal, hardware, shots = table_rows(page, "On other engines")
     assert dict(zip(head, hardware, strict=True))["Kind"] == "hardware, twirling"
-    assert "@ibm:big:64" in dict(zip(head, hardware, strict=True))["Model"]
-    assert "@statevector:100" in dict(zip(head, shots, strict=True))["Model"]
+    assert "&#64;ibm:big:64" in dict(zip(head, hardware, strict=True))["Model"]
+    assert "&#64;statevector:100" in dict(zip(head, shots, strict=True))["Model"]
     assert dict(zip(head, ideal, strict=True))["Attacks saw"] == "the ideal simulator"
     for part in ("2026-01-02", "2026-01-03", "job2", "twirling"):
         assert part in page
@@ -101,6 +101,50 @@ def test_the_page_carries_device_date_shots_and_jobs() -> None:
     rows = json.loads(to_json(board))["noisy_engines"]
     assert rows[1]["jobs"] == ["job2", "job<1>"]
     assert "ibm:big" in summary_table(run.results)
+
+
+def test_the_same_function_on_two_engines_ranks_once_and_collides_nowhere() -> None:
+    plain, run = Run(n=4), Run(n=4)
+    for one in (plain, run):
+        own = Engine(name="usual")
+        one.attacked(QUANTUM, 0, 0.1, ALL, bits("1110"), engine=own)
+        one.attacked(CLASSICAL, 0, 0.1, ALL, bits("1000"))
+        one.attacked(CLASSICAL, 0, 0.1, ALL, bits("1100"), source=QUANTUM,
+                     task={"source_engine": own})  # fmt: skip
+        one.cards["qubit"] = one.cards["qubit"].model_copy(update={"engine": "usual"})
+    for engine in (Engine(name="zoo"), Engine(name="lab", attacked="ideal")):
+        run.attacked(QUANTUM, 0, 0.1, ALL, bits("1110"), engine=engine)
+        run.attacked(CLASSICAL, 0, 0.1, ALL, bits("0000"), source=QUANTUM,
+                     task={"source_engine": engine})  # fmt: skip
+    board = collect(run.results)
+    assert board.rows == collect(plain.results).rows
+    assert board.transfers == collect(plain.results).transfers
+    assert [(row.name, row.kind) for row in board.noisy] == [
+        ("qubit@lab", "exact"),
+        ("qubit@zoo", "exact"),
+    ]
+    assert {row.worst[0.1].mean for row in board.noisy} == {board.rows[0].worst.mean}
+
+
+def test_of_what_a_device_counted_once_one_half_chooses_and_the_other_judges() -> None:
+    run = Run(n=4)
+    halves = {  # of two attacks: what is lucky in one half is not in the other
+        "pgd": [[-0.2, 0.3, 0.1, 0.2], [0.4, 0.3, 0.2, -0.1]],
+        "square": [[0.1, 0.2, 0.3, 0.3], [0.3, 0.2, -0.3, 0.1]],
+    }
+    for attack, margins in halves.items():
+        record = run.attacked(
+            QUANTUM, 0, 0.1, ALL, ALL, attack, engine=HARDWARE[0], device=HARDWARE[1]
+        )
+        run.columns[record.id] |= {
+            "clean_half_margin": np.full((2, 4), 0.5, np.float16),
+            "adversarial_half_margin": np.array(margins, np.float16),
+        }
+    (row,) = collect(run.results).noisy
+    # Image 0: pgd is chosen by the first half and withstood in the second; by the second half
+    # square, withstood in the first. Image 2: pgd, 0.2; square by the second, 0.3 in the first.
+    # Image 3: pgd by the first, -0.1 in the second; pgd by the second, 0.2 in the first.
+    assert row.worst[0.1].mean == (1 + 1 + 1 + 0.5) / 4
 
 
 def test_what_was_skipped_there_is_a_note() -> None:
