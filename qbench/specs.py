@@ -12,6 +12,15 @@ Norm = Literal["linf", "l2"]
 Family = Literal["quantum", "classical"]
 Optimizer = Literal["adam", "adamw", "sgd", "rmsprop"]
 Fact = Literal["features", "classes", "image_shape"]  # of a data set
+# What a recipe need not say; weights and cards from before there were these fields lack them too.
+UNSTATED: Mapping[str, Any] = {
+    "optimizer": "adam",
+    "momentum": 0.0,
+    "weight_decay": 0.0,
+    "adversarial_warmup": 0,
+    "trades": 0.0,
+    "gradient_penalty": 0.0,
+}
 COMMAND_GROUPS = ("leaderboard",)  # groups of the core that plugins may add commands to
 
 
@@ -52,7 +61,7 @@ def imported(name: str) -> Callable[..., Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a model is trained, on cross-entropy.
+    """How a model is trained: on cross-entropy, of clean or of attacked images, and on penalties.
 
     Args:
         epochs: Passes over the training images; 0 leaves the model as its factory makes it.
@@ -62,6 +71,13 @@ class Recipe:
         adversarial_eps: Train on images perturbed by PGD within this ℓ∞ budget (Madry et al.
             2018) instead of clean ones; 0 trains on clean images.
         adversarial_steps: Steps of that PGD, each of 2.5 · adversarial_eps / adversarial_steps.
+        adversarial_warmup: Epochs over which the budget grows, by equal amounts, to
+            adversarial_eps; 0 trains with all of it from the first epoch.
+        trades: β of TRADES (Zhang et al. 2019, arXiv:1901.08573, Eq. 5): cross-entropy of the clean
+            images, plus β times how far the attacked ones move the distribution over classes. 0
+            trains on the attacked images themselves.
+        gradient_penalty: Weight of the mean of ‖∂ cross-entropy / ∂x‖₂² over the clean images
+            (Ross and Doshi-Velez 2018, arXiv:1711.09404).
         optimizer: `"adam"`, `"adamw"`, `"sgd"` or `"rmsprop"`, of `torch.optim` and with its
             settings but for those here.
         momentum: Of `"sgd"` and `"rmsprop"`.
@@ -74,6 +90,9 @@ class Recipe:
     regularisation: float = 0.0
     adversarial_eps: float = 0.0
     adversarial_steps: int = 7
+    adversarial_warmup: int = 0
+    trades: float = 0.0
+    gradient_penalty: float = 0.0
     optimizer: Optimizer = "adam"
     momentum: float = 0.0
     weight_decay: float = 0.0
@@ -81,7 +100,15 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.momentum and self.optimizer not in ("sgd", "rmsprop"):
             raise ValueError(f"{self.optimizer} takes no momentum: leave it out, or use sgd")
-        for name, least in (("epochs", 0), ("batch_size", 1), ("adversarial_steps", 1)):
+        for name in ("adversarial_warmup", "trades"):
+            if getattr(self, name) and not self.adversarial_eps:
+                raise ValueError(f"{name} attacks the training images: give adversarial_eps too")
+        for name, least in (
+            ("epochs", 0),
+            ("batch_size", 1),
+            ("adversarial_steps", 1),
+            ("adversarial_warmup", 0),
+        ):
             value = getattr(self, name)
             if isinstance(value, int) and value < least:
                 raise ValueError(f"{name} is {value}: give at least {least}")
@@ -89,6 +116,8 @@ class Recipe:
             "learning_rate",
             "regularisation",
             "adversarial_eps",
+            "trades",
+            "gradient_penalty",
             "momentum",
             "weight_decay",
         ):
@@ -96,17 +125,17 @@ class Recipe:
             if isinstance(value, int | float) and not 0 <= value < float("inf"):
                 raise ValueError(f"{name} is {value}: give a number of at least 0")
 
-    def stated(self) -> dict[str, Any]:
-        """The fields as they are written down: the optimiser's only where they are not Adam's.
+    def budget(self, epoch: int) -> float:
+        """ε of the training's attack in an epoch, counted from 0."""
+        grown = (epoch + 1) / self.adversarial_warmup if self.adversarial_warmup else 1.0
+        return self.adversarial_eps * min(1.0, grown)
 
-        Weights and cards of models that are trained by Adam read as they did before there were
-        others.
+    def stated(self) -> dict[str, Any]:
+        """The fields as they are written down: those of `UNSTATED` only where they differ from it.
+
+        Weights and cards of models that are trained without them read as they did before.
         """
-        found = asdict(self)
-        for name, usual in (("optimizer", "adam"), ("momentum", 0.0), ("weight_decay", 0.0)):
-            if found[name] == usual:
-                del found[name]
-        return found
+        return {name: value for name, value in asdict(self).items() if UNSTATED.get(name) != value}
 
 
 @dataclass(frozen=True, kw_only=True)

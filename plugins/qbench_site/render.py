@@ -170,6 +170,11 @@ def _recipe(recipe: Recipe) -> str:
     if recipe.adversarial_eps:
         steps, eps = recipe.adversarial_steps, recipe.adversarial_eps
         parts.append(f"on images attacked by PGD of {steps} steps at ε = {eps:g}")
+        warmup = recipe.adversarial_warmup
+        parts += [f"reached in {warmup} epochs"] * (warmup > 0)
+        parts += [f"by TRADES with β = {recipe.trades:g}"] * (recipe.trades > 0)
+    penalty = recipe.gradient_penalty
+    parts += [f"input gradients penalised by {penalty:g}"] * (penalty > 0)
     parts += [f"momentum {recipe.momentum:g}"] * (recipe.momentum > 0)
     parts += [f"weight decay {recipe.weight_decay:g}"] * (recipe.weight_decay > 0)
     return ", ".join(parts) if recipe.epochs else "not trained"

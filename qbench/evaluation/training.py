@@ -9,19 +9,18 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from qbench.datasets.base import Dataset, Split
 from qbench.errors import PluginError, VerificationError
 from qbench.evaluation.isolation import TimeoutExceededError, isolated
+from qbench.evaluation.losses import gradient_penalty, training_loss
 from qbench.evaluation.provenance import card_of, parameters_of
 from qbench.evaluation.scoring import predict
 from qbench.evaluation.task import Found, Inputs, Task, TaskContext
-from qbench.geometry import ascent_direction, project, random_start
 from qbench.provided import Provided
 from qbench.records.identity import TrainingId
 from qbench.records.record import TrainingMetrics
-from qbench.specs import ModelSpec, Optimizer, Recipe, ThreatModel, imported
+from qbench.specs import ModelSpec, Optimizer, Recipe, imported
 from qbench.weights.files import Provenance, TrainingState, fingerprint, load_into, pack, unpack
 from qbench.weights.given import GivenWeights
 from qbench.weights.zoo import Zoo
@@ -32,6 +31,7 @@ _OPTIMIZERS: dict[Optimizer, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "rmsprop": torch.optim.RMSprop,
 }
+_SEEDS = 2**40  # where those of a model's own draws begin, beyond those of orders
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,10 +97,8 @@ class TrainingTask(Task):
         """Every training image in every epoch, attacked or not."""
         if self.known is not None:
             return 0, 0
-        recipe = context.provided.spec.recipe
-        images = len(context.dataset.train.y) * recipe.epochs
-        if recipe.adversarial_eps:
-            images *= 1 + recipe.adversarial_steps
+        recipe = card_of(context.provided, None).recipe
+        images = len(context.dataset.train.y) * recipe.epochs * recipe.gradients
         return images, images
 
 
@@ -165,14 +163,14 @@ def train(
 ) -> tuple[nn.Module, TrainingState]:
     """Train a model by a recipe; one without trainable parameters stays as it is made.
 
-    Initial parameters come from `torch.manual_seed(seed)`; the order of the images in an epoch is
-    a function of seed and epoch alone, so that a training continued from its state ends with the
-    same weights.
+    Initial parameters come from `torch.manual_seed(seed)`; the order of the images in an epoch,
+    and what a stochastic model draws from torch's generator in it, are functions of seed and epoch
+    alone, so that a training continued from its state ends with the same weights.
 
     Args:
         build: Makes the untrained model.
         dataset: Trains on its train split; test accuracy is recorded after every epoch.
-        recipe: Epochs, optimiser, step size, batch size and λ.
+        recipe: Epochs, optimiser, step size, batch size, attack and penalties.
         seed: Of initial parameters and order.
         state: Where to go on from.
         after_epoch: Called with the state after every epoch.
@@ -191,8 +189,10 @@ def train(
     if state.epoch:
         _restore(model, optimizer, state)
     for epoch in range(state.epoch, recipe.epochs):
-        loss = _one_epoch(model, optimizer, dataset.train.x, dataset.train.y, recipe, seed, epoch)
-        correct = predict(model, dataset.test.x).argmax(1) == dataset.test.y
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(_SEEDS + seed * 100_003 + epoch)  # of what the model itself draws
+            loss = _one_epoch(model, optimizer, dataset.train, recipe, seed, epoch)
+            correct = predict(model, dataset.test.x).argmax(1) == dataset.test.y
         state = TrainingState(
             epoch=epoch + 1,
             weights=_copied(model),
@@ -219,22 +219,21 @@ def _copied(model: nn.Module) -> dict[str, Tensor]:
 def _one_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    x: Tensor,
-    y: Tensor,
+    images: Split,
     recipe: Recipe,
     seed: int,
     epoch: int,
 ) -> float:
     model.train()
     generator = torch.Generator().manual_seed(seed * 100_003 + epoch)
+    x, y = images.x, images.y
     order = torch.randperm(len(x), generator=generator)
     total = 0.0
     for batch in torch.split(order, recipe.batch_size):
-        inputs = x[batch]
-        if recipe.adversarial_eps:
-            inputs = _perturbed(model, inputs, y[batch], recipe, generator)
-        loss = cross_entropy(model(inputs), y[batch])
+        loss = training_loss(model, x[batch], y[batch], recipe, recipe.budget(epoch), generator)
         total += loss.item() * len(batch)
+        if recipe.gradient_penalty:
+            loss = loss + recipe.gradient_penalty * gradient_penalty(model, x[batch], y[batch])
         if recipe.regularisation:
             loss = loss + recipe.regularisation * model.regularisation()  # type: ignore[operator]
         optimizer.zero_grad()
@@ -244,20 +243,6 @@ def _one_epoch(
     if not math.isfinite(mean):
         raise VerificationError(f"training diverged: the loss is {mean} in epoch {epoch + 1}")
     return mean
-
-
-def _perturbed(
-    model: nn.Module, x: Tensor, y: Tensor, recipe: Recipe, generator: torch.Generator
-) -> Tensor:
-    """The inner maximisation of adversarial training: PGD from a random start, last step kept."""
-    threat = ThreatModel(norm="linf", eps=recipe.adversarial_eps)
-    step = 2.5 * recipe.adversarial_eps / recipe.adversarial_steps
-    x_adv = random_start(x, threat, generator)
-    for _ in range(recipe.adversarial_steps):
-        x_adv.requires_grad_()
-        (gradient,) = torch.autograd.grad(cross_entropy(model(x_adv), y), x_adv)
-        x_adv = project(x_adv.detach() + step * ascent_direction(gradient, "linf"), x, threat)
-    return x_adv
 
 
 def _moments(model: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

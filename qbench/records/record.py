@@ -21,6 +21,7 @@ from pydantic import (
 from qbench.model_names import ModelName
 from qbench.records.identity import Identity, Kind
 from qbench.records.schema import Count, Name, Positive, Scalar, Sha256, Share, Strict, Text
+from qbench.specs import UNSTATED
 
 Status = Literal["done", "skipped", "failed"]
 
@@ -297,15 +298,27 @@ class Recipe(Strict):
     regularisation: float = 0.0
     adversarial_eps: float = 0.0
     adversarial_steps: Count = 0
+    adversarial_warmup: Count = 0
+    trades: float = 0.0
+    gradient_penalty: float = 0.0
     optimizer: Name = "adam"
     momentum: float = 0.0
     weight_decay: float = 0.0
 
+    @property
+    def gradients(self) -> int:
+        """Images that are differentiated for each image of an epoch, itself and those of attacks.
+
+        TRADES passes the clean image and the attacked one. The penalty on the gradient takes the
+        gradient, and two images to either side of it.
+        """
+        attacked = self.adversarial_steps + (self.trades > 0) if self.adversarial_eps else 0
+        return 1 + attacked + 3 * (self.gradient_penalty > 0)
+
     @model_serializer(mode="wrap")
     def _stated(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what the optimiser has by default, as `specs.Recipe.stated`."""
-        usual = {"optimizer": "adam", "momentum": 0.0, "weight_decay": 0.0}
-        return {key: value for key, value in whole(self).items() if usual.get(key) != value}
+        """Without what need not be said, as `specs.Recipe.stated`."""
+        return {key: value for key, value in whole(self).items() if UNSTATED.get(key) != value}
 
 
 class Card(Strict):

@@ -29,7 +29,8 @@ def training_of(model: ModelFacts) -> str | None:
         return None
     if model.adversarially_trained:
         return "adversarial"
-    return "regularised" if model.card.recipe.regularisation > 0 else "plain"
+    recipe = model.card.recipe
+    return "regularised" if recipe.regularisation or recipe.gradient_penalty else "plain"
 
 
 @dataclass(frozen=True)

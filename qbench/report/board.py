@@ -40,8 +40,7 @@ class ModelFacts:
         if self.card is None or self.trained_on is None:
             return None
         recipe = self.card.recipe
-        attacked = recipe.adversarial_steps if recipe.adversarial_eps else 0
-        return self.trained_on * recipe.epochs * (1 + attacked)
+        return self.trained_on * recipe.epochs * recipe.gradients
 
     @property
     def adversarially_trained(self) -> bool:

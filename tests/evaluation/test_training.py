@@ -95,6 +95,51 @@ def test_adversarial_training_makes_a_convnet_harder_to_fool(glyphs):
     assert accuracy[1] > accuracy[0] + 0.1
 
 
+@pytest.mark.parametrize(
+    "defence",
+    [{"adversarial_eps": 0.1, "trades": 6.0, "adversarial_steps": 2}, {"gradient_penalty": 3.0}],
+    ids=["trades", "gradient penalty"],
+)
+def test_defences_make_a_linear_model_harder_to_fool(defence):
+    whole, accuracy = load_dataset(), []
+    for recipe in (Recipe(epochs=8), Recipe(epochs=8, **defence)):
+        model, _ = train(lambda: nn.Linear(256, 4), whole, recipe, 0)
+        result = evaluate(model, eps=0.1, steps=3)
+        accuracy.append(result.robust_accuracy)
+    assert accuracy[1] > accuracy[0] + 0.1
+
+
+class Noisy(nn.Linear):
+    """Scores with noise of torch's generator."""
+
+    def __init__(self) -> None:
+        super().__init__(256, 4)
+
+    def forward(self, x):
+        return super().forward(x + 0.1 * torch.randn(x.shape))
+
+
+def test_what_a_model_draws_itself_is_the_same_for_a_seed_and_after_an_interruption(glyphs):
+    kept, recipe = [], Recipe(epochs=3, adversarial_eps=0.1, adversarial_warmup=3, trades=1.0)
+    torch.manual_seed(1)
+    train(Noisy, glyphs, recipe, 0, after_epoch=kept.append)
+    torch.manual_seed(2)
+    _, resumed = train(Noisy, glyphs, recipe, 0, state=kept[0])
+    assert equal(resumed.weights, kept[-1].weights)
+    assert (resumed.loss, resumed.test_accuracy) == (kept[-1].loss, kept[-1].test_accuracy)
+    before = torch.get_rng_state()
+    train(Noisy, glyphs, Recipe(epochs=1), 0)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_warm_up_begins_with_a_smaller_budget(glyphs):
+    whole = Recipe(epochs=4, adversarial_eps=0.2, adversarial_steps=2)
+    losses = [train(ConvNet, glyphs, r, 0)[1].loss for r in (
+        whole, replace(whole, adversarial_warmup=4), replace(whole, adversarial_eps=0.05),
+    )]  # fmt: skip
+    assert losses[2][0] == losses[1][0] < losses[0][0]  # a quarter of the budget
+
+
 def test_divergence_is_an_error(glyphs):
     class Explodes(ConvNet):
         def forward(self, x):
@@ -250,9 +295,15 @@ def test_interrupted_training_goes_on_with_any_optimiser(glyphs, recipe):
     assert equal(resumed.weights, kept[-1].weights)
 
 
-def test_what_adam_has_by_default_is_not_written_down():
-    assert b"optimizer" not in pack(TrainingState(), PROVENANCE)
-    assert "optimizer" not in card(Recipe()).model_dump(mode="json")["recipe"]
+def test_what_a_recipe_need_not_say_is_not_written_down():
+    for name in ("optimizer", "trades", "adversarial_warmup", "gradient_penalty"):
+        assert name.encode() not in pack(TrainingState(), PROVENANCE)
+        assert name not in card(Recipe()).model_dump(mode="json")["recipe"]
+    defended = Recipe(adversarial_eps=0.1, trades=6.0, adversarial_warmup=5, gradient_penalty=1.0)
+    assert unpack(pack(TrainingState(), replace(PROVENANCE, recipe=defended)), "x")[1] == replace(
+        PROVENANCE, recipe=defended
+    )
+    assert Card.model_validate(card(defended).model_dump(mode="json")) == card(defended)
     other = Recipe(optimizer="sgd", momentum=0.5)
     assert card(other).model_dump(mode="json")["recipe"]["momentum"] == 0.5
     assert Card.model_validate(card(other).model_dump(mode="json")) == card(other)
@@ -271,6 +322,11 @@ def card(recipe):
         ({"batch_size": 0}, "batch_size is 0"),
         ({"learning_rate": -0.1}, "learning_rate is -0.1: give a number of at least 0"),
         ({"weight_decay": -1.0}, "weight_decay is -1.0"),
+        ({"trades": 6.0}, "trades attacks the training images: give adversarial_eps too"),
+        ({"adversarial_warmup": 5}, "adversarial_warmup attacks the training images"),
+        ({"adversarial_eps": 0.1, "adversarial_warmup": -1}, "adversarial_warmup is -1"),
+        ({"adversarial_eps": 0.1, "trades": float("nan")}, "trades is nan"),
+        ({"gradient_penalty": -1.0}, "gradient_penalty is -1.0: give a number of at least 0"),
     ],
 )
 def test_recipes_that_make_no_sense(fields, reason):

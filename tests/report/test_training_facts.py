@@ -5,21 +5,37 @@ from __future__ import annotations
 import pytest
 from synthetic import CLASSICAL, Fake, Run, bits, board_of, card
 
+from qbench.report.answer import training_of
 from qbench.report.board import ModelFacts
 from qbench.report.tables import accuracy
 from qbench.report.text import DASH
 
 
 @pytest.mark.parametrize(
-    ("epochs", "eps", "expected"), [(20, 0.0, 20_000), (100, 0.0, 100_000), (20, 0.1, 160_000)]
+    ("epochs", "fields", "expected"),
+    [
+        (20, {}, 20_000),
+        (100, {}, 100_000),
+        (20, {"adversarial_eps": 0.1}, 160_000),
+        (20, {"adversarial_eps": 0.1, "trades": 6.0}, 180_000),  # the clean image too
+        (20, {"gradient_penalty": 1.0}, 80_000),
+    ],
 )
-def test_gradients_of_a_training_count_the_attack_within_it(epochs, eps, expected) -> None:
+def test_gradients_of_a_training_count_those_of_its_defence(epochs, fields, expected) -> None:
     given = card(CLASSICAL)
-    recipe = {"epochs": epochs, "adversarial_eps": eps, "adversarial_steps": 7}
+    recipe = {"epochs": epochs, "adversarial_eps": 0.0, "adversarial_steps": 7, **fields}
     given = given.model_copy(update={"recipe": given.recipe.model_copy(update=recipe)})
     assert ModelFacts("m", "classical", given, trained_on=1000).gradients == expected
     assert ModelFacts("m", "classical", given).gradients is None
     assert ModelFacts("m", "classical", None, trained_on=1000).gradients is None
+
+
+def test_a_penalty_on_gradients_is_a_regulariser() -> None:
+    plain = card(CLASSICAL)
+    recipe = plain.recipe.model_copy(update={"gradient_penalty": 1.0})
+    penalised = plain.model_copy(update={"recipe": recipe})
+    assert training_of(ModelFacts("m", "classical", plain)) == "plain"
+    assert training_of(ModelFacts("m", "classical", penalised)) == "regularised"
 
 
 def test_the_table_of_models_shows_gradients_and_tuning() -> None:
