@@ -7,15 +7,18 @@ from pathlib import Path
 
 import click
 import pytest
+import torch
 from small_runs import run
 
 from qbench import hookspecs
 from qbench.cli import cli
 from qbench.datasets.base import load_data
+from qbench.datasets.fitting import fitted
 from qbench.evaluation.planner import RunSelection
 from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
 from qbench.registry import load_registry
+from qbench.specs import imported
 from qbench.weights.files import unpack
 
 ROOT = Path(__file__).parents[1]
@@ -152,8 +155,22 @@ def test_data_of_ones_own_as_documented(tmp_path, monkeypatch, capsys):
     assert other.name == "pieces:seed=1"
 
 
+def models_shown():
+    return re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), re.S)
+
+
+def test_the_documented_purifier_fits_the_data(tmp_path):
+    (code,) = [code for code in models_shown() if "mlp-purified" in code]
+    path = tmp_path / "purified.py"
+    path.write_text(code)
+    provided = load_registry((PluginFile.read(path),)).get("model", "mlp-purified")
+    model = fitted(provided, load_data("iris")).create()
+    assert model(torch.rand(2, 4)).shape == (2, 3)
+    assert callable(imported(provided.spec.train))
+
+
 def test_the_documented_larger_circuits_run(tmp_path):
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "models.md").read_text(), re.S)
+    (code,) = [code for code in models_shown() if "reup-q" in code]
     path = tmp_path / "wide.py"
     path.write_text(code.replace("epochs=5", "epochs=1"))
     selection = RunSelection(

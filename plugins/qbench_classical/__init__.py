@@ -19,7 +19,9 @@ _FITS: dict[str, tuple[Fact, ...]] = {
 _STRUCTURES = {"convnet": "convnet", "fourier": "sine-network"}
 
 
-def _network(name: str, description: str, tuning: str, recipe: Recipe) -> ModelSpec:
+def _network(
+    name: str, description: str, tuning: str, recipe: Recipe, paper: str = ""
+) -> ModelSpec:
     """A network or a variant of one: `convnet`, `convnet-at` and so on."""
     base, _, variant = name.partition("-")
     return ModelSpec(
@@ -32,7 +34,7 @@ def _network(name: str, description: str, tuning: str, recipe: Recipe) -> ModelS
         fits_data=_FITS[base],
         variant_of=base if variant else None,
         tuning=tuning,
-        paper="" if variant else _PAPER,
+        paper=paper,
     )
 
 
@@ -47,12 +49,14 @@ def qbench_models() -> Iterable[ModelSpec]:
         "one 5x5 convolution (6 channels), max-pool, linear; 20 epochs",
         _PUBLISHED,
         Recipe(),
+        _PAPER,
     )
     yield _network(
         "fourier",
         "32 trained frequencies, sine and cosine read linearly; 20 epochs",
         _PUBLISHED,
         Recipe(),
+        _PAPER,
     )
     yield _network(
         "convnet-ep100",
@@ -90,6 +94,7 @@ def qbench_models() -> Iterable[ModelSpec]:
         certified,
         Recipe(epochs=100, learning_rate=1e-2, regularisation=3e-6),
     )
+    yield from _defended()
     yield ModelSpec(
         name="quanvolution-cnn",
         description="quanvolution with a 2x2 convolution and tanh for its circuit; 20 epochs",
@@ -101,6 +106,38 @@ def qbench_models() -> Iterable[ModelSpec]:
         paper="arXiv:2403.05596",
     )
     yield from _baselines()
+
+
+def _defended() -> Iterable[ModelSpec]:
+    """`convnet` with a defence of each kind beside adversarial training by PGD."""
+    chosen = "{} chosen on 200 of the training images, by accuracy under PGD"
+    yield _network(
+        "convnet-trades",
+        "convnet, trained by TRADES at ε = 0.1, 20 epochs",
+        chosen.format("β and warm-up"),
+        Recipe(adversarial_eps=0.1, trades=10.0),
+        "arXiv:1901.08573",
+    )
+    yield _network(
+        "convnet-gradreg",
+        "convnet, its input gradients penalised, 20 epochs",
+        chosen.format("weight of the penalty"),
+        Recipe(gradient_penalty=10.0),
+        "arXiv:1711.09404",
+    )
+    yield ModelSpec(
+        name="convnet-purified",
+        description="convnet behind an autoencoder",
+        factory="qbench_classical.purifier:purified_convnet",
+        params={"code": 32, "noise": 0.3},
+        family="classical",
+        structure="purified",
+        fits_data=_FITS["convnet"],
+        train="qbench_classical.purifier:fit",
+        variant_of="convnet",
+        tuning=chosen.format("code and noise"),
+        paper="arXiv:1705.09064",
+    )
 
 
 def _baselines() -> Iterable[ModelSpec]:

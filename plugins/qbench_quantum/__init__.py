@@ -12,6 +12,7 @@ _ENGINE = "statevector"
 _FITS: tuple[Fact, ...] = ("features", "classes")
 _PUBLISHED = "as published"
 _CHOSEN = "{} chosen on 200 of the training images, by clean accuracy"
+_DEFENDED = "{} chosen on 200 of the training images, by accuracy under PGD"
 _ATTACKED = "not tuned: the published recipe of {} on images attacked at the ranking budget"
 
 
@@ -141,7 +142,66 @@ def qbench_models() -> Iterable[ModelSpec]:
         tuning="not tuned: the published recipe of convnet",
         paper="arXiv:2403.05596",
     )
+    yield from _defended()
     yield from _proposed_by_others()
+
+
+def _defended() -> Iterable[ModelSpec]:
+    """Circuits with a defence of each kind beside adversarial training by PGD."""
+    yield ModelSpec(
+        name="reup-trades",
+        description="data re-uploading as reup, trained by TRADES at ε = 0.1, 20 epochs",
+        factory="qbench_quantum.models:ReUpload",
+        family="quantum",
+        structure="reupload-circuit",
+        engine=_ENGINE,
+        fits_data=_FITS,
+        recipe=Recipe(adversarial_eps=0.1, trades=10.0),
+        variant_of="reup",
+        tuning=_DEFENDED.format("β and warm-up"),
+        paper="arXiv:1901.08573",
+    )
+    yield ModelSpec(
+        name="reup-gradreg",
+        description="data re-uploading as reup, its input gradients penalised, 20 epochs",
+        factory="qbench_quantum.models:ReUpload",
+        family="quantum",
+        structure="reupload-circuit",
+        engine=_ENGINE,
+        fits_data=_FITS,
+        recipe=Recipe(gradient_penalty=3.0),
+        variant_of="reup",
+        tuning=_DEFENDED.format("weight of the penalty"),
+        paper="arXiv:1711.09404",
+    )
+    yield ModelSpec(
+        name="reup-purified",
+        description="data re-uploading as reup, behind an autoencoder",
+        factory="qbench_quantum.purified:purified_reupload",
+        params={"code": 32, "noise": 0.3},
+        family="quantum",
+        structure="purified",
+        engine=_ENGINE,
+        fits_data=_FITS,
+        train="qbench_classical.purifier:fit",
+        variant_of="reup",
+        tuning=_DEFENDED.format("code and noise"),
+        paper="arXiv:1705.09064",
+    )
+    yield ModelSpec(
+        name="amplitude-random",
+        description="amplitude encoding as amplitude, behind random rotations, 20 epochs",
+        factory="qbench_quantum.randomised:RandomisedAmplitude",
+        params={"spread": 0.1},
+        family="quantum",
+        structure="randomised-circuit",
+        engine=_ENGINE,
+        fits_data=_FITS,
+        stochastic=True,
+        variant_of="amplitude",
+        tuning=_DEFENDED.format("spread"),
+        paper="arXiv:2212.02531",
+    )
 
 
 def _proposed_by_others() -> Iterable[ModelSpec]:

@@ -18,7 +18,7 @@ from qbench.errors import DataError, Unsupported
 from qbench.interfaces import Engine
 from qbench_engines.statevector import StatevectorEngine, quadratic_forms
 
-_SMALL = 0.01  # parameters start as 0.01 · uniform[0, 1)
+SMALL = 0.01  # parameters start as 0.01 · uniform[0, 1)
 _FEWEST_LAYERS = 16  # with 2, which read the four features of iris thrice, a circuit learns little
 _MOST_QUBITS = 16  # that a circuit is given to fit the data: beyond, one training takes days
 
@@ -99,9 +99,9 @@ class ReUpload(CircuitClassifier):
         self.rotations = 3 * qubits * layers
         if not 1 <= features <= self.rotations:
             raise ValueError(f"{self.rotations} rotations cannot read {features} features")
-        w = _SMALL * torch.rand(shape) if encoding is None else torch.full(shape, float(encoding))
+        w = SMALL * torch.rand(shape) if encoding is None else torch.full(shape, float(encoding))
         self.w = nn.Parameter(w, requires_grad=encoding is None)
-        self.theta = nn.Parameter(_SMALL * torch.rand(shape))
+        self.theta = nn.Parameter(SMALL * torch.rand(shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (n, classes) of images x (n, features)."""
@@ -163,8 +163,8 @@ class SplitReUpload(CircuitClassifier):
             reads = max(3, -(-rotations // features))
         self.share = -(-reads * features // rotations)
         self.features, self.penalty = features, penalty
-        self.w = nn.Parameter(_SMALL * torch.rand(reads, features))
-        self.theta = nn.Parameter(_SMALL * torch.rand(circuit.angles_shape))
+        self.w = nn.Parameter(SMALL * torch.rand(reads, features))
+        self.theta = nn.Parameter(SMALL * torch.rand(circuit.angles_shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (n, classes) of images x (n, features)."""
@@ -195,6 +195,22 @@ class SplitReUpload(CircuitClassifier):
         return (self.w / 2).square().sum()
 
 
+def amplitudes(x: Tensor, qubits: int) -> Tensor:
+    """The states x/‖x‖₂ (n, 2^qubits) of images x (n, features), filled up with zeros.
+
+    Raises:
+        DataError: An image is all zero and so has no amplitude encoding.
+    """
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
+    if not bool((norm > 0).all()):
+        index = int((norm[:, 0] > 0).logical_not().nonzero()[0])
+        raise DataError(
+            f"image {index} is all zero (or not a number): it has no amplitude encoding; "
+            "leave it out or use another model"
+        )
+    return pad(x / norm, (0, 2**qubits - x.shape[1]))
+
+
 class AmplitudeEncoded(CircuitClassifier):
     """A circuit that does not read x, on the state x/‖x‖₂.
 
@@ -218,14 +234,7 @@ class AmplitudeEncoded(CircuitClassifier):
         Raises:
             DataError: An image is all zero and so has no amplitude encoding.
         """
-        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True)
-        if not bool((norm > 0).all()):
-            index = int((norm[:, 0] > 0).logical_not().nonzero()[0])
-            raise DataError(
-                f"image {index} is all zero (or not a number): it has no amplitude encoding; "
-                "leave it out or use another model"
-            )
-        state = pad(x / norm, (0, 2**self.circuit.qubits - self.features))
+        state = amplitudes(x, self.circuit.qubits)
         return expectations(self.engine.probabilities(self.circuit, self.angles(), state))
 
     def quadratic_forms(self) -> Tensor:
@@ -260,7 +269,7 @@ class Amplitude(AmplitudeEncoded):
         if layers is None:
             layers = layers_for(features, qubits)
         super().__init__(Circuit(qubits, layers, tuple(range(classes))), features, engine)
-        self.theta = nn.Parameter(_SMALL * torch.rand(self.circuit.angles_shape))
+        self.theta = nn.Parameter(SMALL * torch.rand(self.circuit.angles_shape))
 
     def angles(self) -> Tensor:
         """θ itself, (layers, qubits, 3)."""

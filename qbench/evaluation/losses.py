@@ -91,5 +91,5 @@ def gradient_penalty(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     offset = _APART * ascent_direction(g, "l2")
     slope = (losses(x + offset) - losses(x - offset)) / (2 * _APART)
     by_parameters = 2 * (length * slope).mean()
-    value: Tensor = length.square().mean()
-    return value + by_parameters - by_parameters.detach()
+    penalty: Tensor = length.square().mean() + by_parameters - by_parameters.detach()
+    return penalty

@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 from pathlib import Path
 from statistics import mean
@@ -26,13 +26,13 @@ from qbench.datasets.base import load_data
 from qbench.evaluation.training import train_provided
 from qbench.registry import load_registry
 from qbench.report.text import table
-from qbench.specs import ModelSpec
+from qbench.specs import ModelSpec, Recipe
 
 Row = dict[str, Any]
 
 RESULTS = Path(__file__).with_suffix(".json")
 BLOCK = re.compile(r"(<!-- entries -->\n).*?(<!-- /entries -->)", re.DOTALL)
-_OF_RECIPE = ("learning_rate", "weight_decay")
+_OF_RECIPE = {field.name for field in fields(Recipe)}
 # What is tried of each: fields of the recipe, parameters of the factory. Usual values come first,
 # those of scikit-learn where it has some: of equally accurate choices the first is taken.
 GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {

@@ -97,6 +97,7 @@ SIZES = [(4, 3, None), (64, 10, (8, 8)), (7, 5, None), (35, 2, (5, 7)), (1, 2, N
         *("reup", "reup-cert", "reup-fixed", "reup-hw4", "amplitude", "fourier"),
         *("convnet", "quanvolution", "quanvolution-cnn", "qcnn", "dressed", "ttn"),
         *("logistic", "mlp", "quantum-kernel"),
+        *("reup-purified", "convnet-purified", "amplitude-random"),
     ],
 )
 def test_every_size_has_scores_and_gradients(name, features, classes, shape):
@@ -112,8 +113,8 @@ def test_every_size_has_scores_and_gradients(name, features, classes, shape):
     assert gradient.isfinite().all()
     if name == "quantum-kernel":  # not fitted, it gives the same scores to all
         return
-    of_amplitudes = name in ("amplitude", "qcnn")  # x/‖x‖ of one is constant
-    if name not in ("convnet", "mlp") and (not of_amplitudes or features > 1):
+    of_amplitudes = name in ("amplitude", "amplitude-random", "qcnn")  # x/‖x‖ of one is constant
+    if name not in ("convnet", "convnet-purified", "mlp") and (not of_amplitudes or features > 1):
         assert (gradient != 0).any(0).all()  # every feature is read
 
 

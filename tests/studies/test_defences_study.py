@@ -1,0 +1,67 @@
+"""The choices of the entries with a defence: their table, the choices and the entries agree."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qbench.registry import load_registry
+
+STUDY = Path(__file__).parents[2] / "studies" / "tuning"
+sys.path.insert(0, str(STUDY))
+try:
+    import defences_study
+    from entries_study import with_choice
+finally:
+    sys.path.remove(str(STUDY))
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[dict[str, Any]]:
+    return json.loads(defences_study.RESULTS.read_text())
+
+
+def test_the_page_says_what_the_results_say(rows: list[dict[str, Any]]) -> None:
+    text = defences_study.PAGE.read_text()
+    assert "<!-- defences -->" in text
+    assert defences_study.page(text, rows) == text, (
+        "run 'python studies/tuning/defences_study.py --redraw' to renew it"
+    )
+    assert defences_study.page(text, [{**rows[0], "clean": 0.0}, *rows[1:]]) != text
+
+
+@pytest.mark.parametrize("name", defences_study.GRIDS)
+def test_the_entries_that_ship_are_those_chosen(rows: list[dict[str, Any]], name: str) -> None:
+    spec = load_registry().get("model", name).spec
+    assert with_choice(spec, defences_study.chosen(name, rows)) == spec
+
+
+def test_the_results_hold_every_choice_with_every_seed(rows: list[dict[str, Any]]) -> None:
+    found = Counter((r["model"], json.dumps(r["choice"]), r["seed"]) for r in rows)
+    asked = [
+        (name, json.dumps(choice), seed)
+        for name in defences_study.GRIDS
+        for choice in defences_study.choices(name)
+        for seed in defences_study.SEEDS
+    ]
+    assert found == Counter(asked)
+
+
+def test_the_most_robust_choice_is_taken_and_of_equal_ones_the_first() -> None:
+    name, (first, second, third, *_) = "reup-gradreg", defences_study.choices("reup-gradreg")
+    rows = [
+        {"model": name, "choice": choice, "seed": 0, "clean": 1.0, "robust": robust}
+        for choice, robust in zip(
+            defences_study.choices(name), (0.5, 0.7, 0.7, 0.1, 0.1), strict=False
+        )
+    ]
+    assert defences_study.chosen(name, rows) == second
+    rows[2]["robust"] = 0.8
+    assert defences_study.chosen(name, rows) == third
+    rows[0]["robust"] = 0.9
+    assert defences_study.chosen(name, rows) == first
