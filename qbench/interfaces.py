@@ -72,7 +72,7 @@ class Radii:
     Args:
         radius: (n,) float64, at least 0: no perturbation of at most this size changes the
             prediction from the label. 0 where nothing is proved or the image is misclassified.
-        confidence: Probability that the radius of an image is right; 1 for a proof.
+        confidence: Probability that the radius of an image is right, at least; 1 for a proof.
         detail: What else is worth keeping, e.g. the status of a solver.
     """
 

@@ -215,6 +215,8 @@ class CertifierSpec(Spec):
         smoothed: Whether what it certifies is not the model but its smoothed version.
         baseline: Whether it is a published bound that reports compare tighter ones with.
         costly: Whether it takes so long that it runs only with `--effort high`, or by name.
+        counted: Whether what it certifies is what the model's engine computes, noise included, from
+            outcomes counted: it runs where circuits run with shots, and no other one does.
     """
 
     structures: tuple[str, ...]
@@ -223,11 +225,12 @@ class CertifierSpec(Spec):
     smoothed: bool = False
     baseline: bool = False
     costly: bool = False
+    counted: bool = False
 
     @property
     def by_default(self) -> bool:
-        """Whether it runs without being named or asked for by more effort."""
-        return not self.smoothed and not self.costly
+        """Whether it runs on exact circuits without being named or asked for by more effort."""
+        return not self.smoothed and not self.costly and not self.counted
 
     def covers(self, structure: str) -> bool:
         """Whether it certifies models of this structure."""

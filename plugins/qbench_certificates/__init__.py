@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from qbench.hookspecs import hookimpl
 from qbench.specs import CertifierSpec
 
-from . import amplitude, convnet, fourier, linear, reupload
+from . import amplitude, convnet, counts, fourier, linear, reupload
 
 
 @hookimpl
 def qbench_certifiers() -> Iterable[CertifierSpec]:
     """For every structure, the bounds of the reference paper, and tighter ones."""
-    for family in (reupload, amplitude, fourier, convnet, linear):
+    for family in (reupload, amplitude, fourier, convnet, linear, counts):
         yield from family.SPECS
     yield CertifierSpec(
         name="smoothing",

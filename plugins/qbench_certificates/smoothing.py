@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 
 import torch
-from scipy.special import betaincinv, ndtri
+from scipy.special import ndtri
 from torch import Tensor, nn
 
 from qbench.errors import UsageError
 from qbench.evaluation.crafting import frozen
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
+
+from .confidence import lower_limit
 
 
 class Smoothing:
@@ -82,9 +84,3 @@ class Smoothing:
                 given.append(nn.functional.one_hot(scores.argmax(1), scores.shape[1]).sum(0))
             rows.append(torch.stack(given).sum(0))
         return torch.stack(rows)
-
-
-def lower_limit(hits: Tensor, n: int, failure: float) -> Tensor:
-    """One-sided Clopper-Pearson limit on a probability after `hits` (images,) of n trials."""
-    limit = betaincinv(hits.clamp(min=1).numpy(), (n - hits + 1).numpy(), failure)
-    return torch.where(hits > 0, torch.as_tensor(limit), torch.zeros_like(hits))

@@ -51,14 +51,21 @@ def scores_of(model: nn.Module, x: Tensor, probabilities: NDArray[np.float64]) -
 
 
 class Replayed:
-    """An engine that gives back distributions obtained before, call by call."""
+    """An engine that gives back distributions obtained before, call by call.
+
+    Args:
+        distributions: (n, 2^m) each.
+        shots: From which they were counted; None where they are no relative frequencies.
+    """
 
     name = "replayed"
     exact = False
     differentiable = False
 
-    def __init__(self, distributions: Sequence[NDArray[np.float64]]) -> None:
-        self._left = list(distributions)
+    def __init__(
+        self, distributions: Sequence[NDArray[np.float64]], shots: int | None = None
+    ) -> None:
+        self._left, self.shots = list(distributions), shots
 
     def probabilities(
         self, circuit: Circuit, angles: Tensor, state: Tensor | None = None

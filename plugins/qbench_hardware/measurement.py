@@ -14,6 +14,8 @@ from qbench.evaluation.task import Found, Inputs, Task, TaskContext, run_task
 from qbench.records.columns import Columns, to_npz
 from qbench.records.identity import AttackId
 from qbench.records.record import AccuracyMetrics, Device
+from qbench_hardware.certified import certify
+from qbench_hardware.certified import row as certified_row
 from qbench_hardware.circuits import scores_of
 from qbench_hardware.interface import Counts, Job
 from qbench_hardware.noise import Readout, Signal, score_errors
@@ -83,7 +85,8 @@ class DeviceTask(Task):
 def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[str, Any]:
     """Score what was counted, and store the records; every job must be collected.
 
-    Each attack gives one record, and one more without readout errors where they were measured.
+    Each attack gives one record, and one more without readout errors where they were measured; the
+    clean images give one of what they certify, as read.
 
     Returns:
         What the run found, as JSON values: among it a row an attack, and the signal scales.
@@ -127,6 +130,9 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
             row[f"{way} clean"] = metrics.clean_accuracy
             row[f"{way} robust"] = metrics.robust_accuracy
             halves[way].append(result.columns or {})
+    certified = certify(run, work, raw[0], _device(run, jobs[0], signals["raw"]))
+    if certified is not None:
+        run.store.write(certified)
     return {
         "model": run.plan.model,
         "seed": run.plan.seed,
@@ -139,6 +145,7 @@ def measure(run: HardwareRun, work: Work, attacked: Sequence[Images]) -> dict[st
         "circuit": dict(program.about),
         "jobs": len(run.submitter.ledger.entries),
         "rows": [*rows, *_worst(rows, halves)],
+        "certified": None if certified is None else certified_row(certified),
         "signal": {way: None if s is None else asdict(s) for way, s in signals.items()},
         "readout_error": None if readout is None else readout.error,
         "score_error": float(score_errors(np.concatenate(raw), run.plan.shots).mean()),

@@ -32,6 +32,13 @@ def summary(report: dict[str, Any]) -> str:
         if signal is not None:
             scale, error = signal["scale"], signal["error"]
             lines.append(f"signal scale s ({way}): {scale:.3f} ± {error:.3f} of the exact scores")
+    certified = report["certified"]
+    if certified is not None:
+        shares = [f"{one['accuracy']:.3f} at {one['eps']:g}" for one in certified["certified"]]
+        lines.append(
+            f"certified from counts, with confidence {certified['confidence']:g}, "
+            f"in {certified['norm']}: {', '.join(shares)}"
+        )
     if report["readout_error"] is not None:
         lines.append(f"readout error: {report['readout_error']:.3f} of outcomes are read wrong")
     return "\n".join(lines)

@@ -166,11 +166,10 @@ def _certificates(
     params: dict[str, Any],
 ) -> Certificates:
     provided = registry.get("certifier", name)
-    smoothed = provided.spec.smoothed
     generator = torch.Generator().manual_seed(seed)
     instance = provided.create(**params)
     radii, prediction = certify_images(
-        instance, model, split.x, split.y, perturbations, generator, smoothed
+        instance, model, split.x, split.y, perturbations, generator, provided.spec
     )
     return Certificates(
         radius=radii.radius,
@@ -179,7 +178,7 @@ def _certificates(
         certifier=(name,) * len(split.y),
         confidence=radii.confidence,
         norm=perturbations.norm,
-        smoothed=smoothed,
+        smoothed=provided.spec.smoothed,
     )
 
 

@@ -11,6 +11,7 @@ from qbench.cli.options import (
     Listed,
     dataset_option,
     dry_run_option,
+    engine_option,
     eps_option,
     executor_option,
     jobs_option,
@@ -22,6 +23,7 @@ from qbench.cli.options import (
     protocol_option,
     retrain_option,
     seeds_option,
+    shots_option,
     time_limit_option,
     weights_option,
 )
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 
 @click.command()
 @models_option
+@engine_option
+@shots_option
 @click.option(
     "--certifiers",
     type=Listed(str, "names"),
@@ -72,6 +76,8 @@ if TYPE_CHECKING:
 @json_option
 def certify(
     models: tuple[str, ...],
+    engine: str | None,
+    shots: int | None,
     certifiers: tuple[str, ...],
     effort: Literal["default", "high"],
     norm: str | None,
@@ -98,6 +104,9 @@ def certify(
     models ('qbench run' writes there too), each is held against every certificate, and a
     certified image that was broken is an error.
 
+    With --shots, what the engine computes is certified as well, from outcomes counted there, noise
+    included, with 99.9 % confidence. Proofs are always about the exact circuits.
+
     \b
     Examples:
       qbench certify --models reup-0.2,convnet --seeds 0
@@ -106,6 +115,7 @@ def certify(
       qbench certify --models fourier --dataset digits4
       qbench certify --models convnet --effort high
       qbench certify --models convnet --certifiers smoothing --norm l2
+      qbench certify --models reup-hw4 --engine aer:marrakesh --shots 4096 --certifiers counts
     """
     from qbench.evaluation.planner import RunSelection
 
@@ -114,6 +124,8 @@ def certify(
         models=models,
         attacks=(),
         certifiers=certifiers,
+        engine=engine,
+        shots=shots,
         effort=effort,
         norms=None if norm is None else tuple(n for n in both if norm in (n, "both")),
         protocol=protocol,

@@ -177,6 +177,8 @@ def certifiers(plugins: tuple[PluginFile, ...], as_json: bool) -> None:
 def _runs(spec: CertifierSpec) -> str:
     if spec.by_default:
         return "by default"
+    if spec.counted:
+        return "with --shots"
     return "by name" if spec.smoothed else "by name or with --effort high"
 
 

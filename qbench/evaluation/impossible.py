@@ -64,8 +64,13 @@ def impossible(
             yield (
                 f"revision {task.certifier.revision} of {task.certifier.name}, installed is another"
             )
-        if isinstance(metrics, RadiiMetrics) and not spec.smoothed and metrics.confidence != 1:
+        proof = not spec.smoothed and not spec.counted
+        if isinstance(metrics, RadiiMetrics) and proof and metrics.confidence != 1:
             yield f"confidence {metrics.confidence:g} of what is a proof"
+        if isinstance(metrics, RadiiMetrics) and spec.counted and metrics.confidence == 1:
+            yield f"{task.certifier.name} proves nothing for certain from counts"
+        if record.status == "done" and spec.counted == record.exact:
+            yield f"{task.certifier.name} certifies other scores than these"
 
 
 def _attack(

@@ -47,13 +47,15 @@ class RunSelection:
         models: Names, globs or `all`, each perhaps on an engine: `reup@aer:marrakesh:4096`.
         attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`; empty for none.
         certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
-            model: that is asked for by name. Empty for none.
+            model: that is asked for by name. What certifies from counts runs where there are
+            shots. Empty for none.
         effort: Whether costly certifiers run without being named, `high`, or not, `default`.
         norm: Of the attacks; the protocol's when None. Another one needs `eps`.
         norms: Norms of the certificates of single images; that of the attacks when None, empty for
             none.
-        engine, shots: Where the circuits of all quantum models run when they are attacked, and how
-            often each is run, unless names say so; their own engine, exactly, when None.
+        engine, shots: Where the circuits of all quantum models run when they are attacked or
+            certified from counts, and how often each is run, unless names say so; their own engine,
+            exactly, when None.
         attacked: Whether attacks see that engine, or the ideal simulator; when None, the ideal one
             where an attack needs gradients that the engine does not give.
         protocol: Name of the protocol.
@@ -159,9 +161,13 @@ class _Planner:
         self.certifiers = (
             self.registry.select("certifier", selection.certifiers) if selection.certifiers else []
         )
+        named = [name for name in self.certifiers if name in selection.certifiers]
+        counted = [n for n in named if self.registry.get("certifier", n).spec.counted]
+        if counted and not any(name.shots for name in self.names):
+            raise UsageError(f"{counted[0]} certifies what is counted: give --shots, e.g. 4096")
 
     def plan(self, known: frozenset[str]) -> list[Task]:
-        if self.certifiers and not self.attacks:
+        if self.certifiers and not self.attacks and not self._counting:
             self.placing.refuse_certificates(self.names)
         trained = {
             (model, seed): self._training(model, seed)
@@ -390,8 +396,8 @@ class _Planner:
 
         Where none does, one skipped record of each kind says so.
         """
-        covering, common = self._covering(trained.identity.model.name), self._common(trained)
-        about = self._about(trained)
+        model = trained.identity.model.name
+        covering, common, about = self._covering(model), self._common(trained), self._about(trained)
         bounds = _or_none([one for one in covering if not one.spec.norms])
         tasks: list[Task] = [
             LipschitzTask(**common, identity=ids.LipschitzId(**about, certifier=_method(one)))
@@ -399,22 +405,25 @@ class _Planner:
         ]
         for norm in self.norms:
             radii = _or_none([one for one in covering if norm in one.spec.norms])
-            eps = list(self._budgets(norm))
-            tasks += [
-                RadiiTask(
-                    **common,
-                    identity=ids.RadiiId(**about, certifier=_method(one), norm=norm, eps=eps),
-                )
-                for one in radii
-            ]
+            for one in radii:
+                at = about | {"certifier": _method(one), "norm": norm}
+                for where in self._counted_on(model) if one and one.spec.counted else [None]:
+                    of = ids.RadiiId(**at, eps=list(self._budgets(norm)), engine=where)
+                    tasks.append(RadiiTask(**common, identity=of))
         return tasks
 
     def _covering(self, model: str) -> list[Provided[CertifierSpec]]:
         structure = self.registry.get("model", model).spec.structure
         found = [self.registry.get("certifier", name) for name in self.certifiers]
         named, high = set(self.selection.certifiers), self.selection.effort == "high"
+        counting = bool(self._counted_on(model))
+        alone = not self.attacks and not any(
+            self.placing.exact(name) for name in self.names if name.model == model
+        )
 
         def asked(spec: CertifierSpec) -> bool:
+            if spec.counted or alone:  # where nothing exact was asked for, only counts certify
+                return spec.counted and counting
             return spec.by_default or spec.name in named or (high and not spec.smoothed)
 
         return [one for one in found if one.spec.covers(structure) and asked(one.spec)]
@@ -435,6 +444,17 @@ class _Planner:
             attacked = "ideal" if gradient and not self.placing.differentiable(name) else "engine"
         where = name.engine or spec.engine or OWN
         return ids.Engine(name=where, shots=name.shots, attacked=attacked)
+
+    @property
+    def _counting(self) -> bool:
+        """Whether something certifies from counts."""
+        return any(self.registry.get("certifier", name).spec.counted for name in self.certifiers)
+
+    def _counted_on(self, model: str) -> list[ids.Engine]:
+        """The engines that count outcomes of a model's circuits."""
+        names = [name for name in self.names if name.model == model and name.shots is not None]
+        found = [self._engine(name, gradient=False) for name in names]
+        return [one.model_copy(update={"attacked": "engine"}) for one in found if one is not None]
 
     def _protocol(self) -> ids.Protocol:
         return ids.Protocol(name=self.protocol.name, sha256=self.protocol.sha256)

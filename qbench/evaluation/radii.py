@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from qbench.errors import Unsupported, VerificationError
 from qbench.evaluation.scoring import predict, predicted
-from qbench.evaluation.task import Found, Inputs, Task, TaskContext, uncovered
+from qbench.evaluation.task import Found, Inputs, Task, TaskContext, device_of, uncovered
 from qbench.interfaces import Radii, RadiusCertifier
 from qbench.records.identity import RadiiId
-from qbench.records.record import RadiiMetrics
-from qbench.specs import Norm, Perturbations
+from qbench.records.record import Device, RadiiMetrics
+from qbench.records.results import Result
+from qbench.specs import CertifierSpec, Norm, Perturbations
 from qbench.text import one_line
 
 BUDGETS: Mapping[Norm, tuple[float, ...]] = {
@@ -44,11 +45,11 @@ class RadiiTask(Task):
             norm=asked.norm, eps=tuple(asked.eps), box=context.protocol.box
         )
         trained, y = context.trained(inputs), context.split.y
-        model = context.ideal(trained)
+        model, device = self.certified(context, trained)
         generator = torch.Generator().manual_seed(asked.random_seed)
-        instance, smoothed = provided.create(**certifier.params), provided.spec.smoothed
+        instance, spec = provided.create(**certifier.params), provided.spec
         radii, prediction = certify_images(
-            instance, model, context.split.x, y, perturbations, generator, smoothed
+            instance, model, context.split.x, y, perturbations, generator, spec
         )
         return Found(
             metrics=RadiiMetrics(
@@ -57,7 +58,7 @@ class RadiiTask(Task):
                     float((radii.radius >= eps).double().mean()) for eps in asked.eps
                 ],
                 confidence=radii.confidence,
-                smoothed=smoothed,
+                smoothed=spec.smoothed,
                 detail=None if radii.detail is None else one_line(radii.detail),
                 source=one_line(provided.spec.source),
             ),
@@ -67,7 +68,15 @@ class RadiiTask(Task):
                 "prediction": prediction.short().numpy(),
                 "radius": radii.radius.numpy(),
             },
+            device=device,
         )
+
+    def certified(self, context: TaskContext, trained: Result) -> tuple[nn.Module, Device | None]:
+        """The model that is certified, and where its scores come from; None for exact ones."""
+        if self.identity.engine is None:
+            return context.ideal(trained), None
+        model = context.model(trained)
+        return model, device_of(model)
 
 
 def certify_images(
@@ -77,7 +86,7 @@ def certify_images(
     y: Tensor,
     perturbations: Perturbations,
     generator: torch.Generator,
-    smoothed: bool = False,
+    spec: CertifierSpec | None = None,
 ) -> tuple[Radii, Tensor]:
     """The radii of images x (n, features) with labels y (n,), and the model's predictions (n,).
 
@@ -87,8 +96,9 @@ def certify_images(
         x, y: Images and labels.
         perturbations: Norm, budgets and box.
         generator: Of the certifier's randomness.
-        smoothed: Whether the radii are those of the smoothed model: it may be right where the
-            model itself is wrong.
+        spec: The certifier's. The smoothed version of a model may be right where the model itself
+            is wrong; and where draws of shots misread an image whose expected scores are certified,
+            it counts as misclassified, with a radius of 0. None for one that proves.
 
     Raises:
         Unsupported: The certifier does not cover the model.
@@ -107,7 +117,9 @@ def certify_images(
     if bool(bad.any()):
         raise VerificationError(f"{name}: the radius of image {int(bad.nonzero()[0])} is no radius")
     wrong = (prediction != y) & (radius > 0)
-    if bool(wrong.any()) and not smoothed:
+    if spec is not None and spec.counted:
+        radii = replace(radii, radius=torch.where(wrong, 0.0, radius))
+    elif bool(wrong.any()) and (spec is None or not spec.smoothed):
         image = int(wrong.nonzero()[0])
         raise VerificationError(
             f"{name}: image {image} is misclassified and yet certified within {radius[image]:.6g}"

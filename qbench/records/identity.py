@@ -7,9 +7,9 @@ was selected are provenance: they stand in a record, but not in its identity.
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from qbench.attack_strings import DATA_LABEL
 from qbench.records.schema import (
@@ -152,12 +152,21 @@ class LipschitzId(_Identity):
 
 
 class RadiiId(_Identity):
-    """Certified radii of single images in a norm, decided at least at the budgets `eps`."""
+    """Certified radii of single images in a norm, decided at least at the budgets `eps`.
+
+    With an `engine`, they are those of what it computes with shots; without, of the exact model.
+    """
 
     kind: Literal["radii"] = "radii"
     certifier: Method | None
     norm: Norm
     eps: list[Positive]
+    engine: Engine | None = None
+
+    @model_serializer(mode="wrap")
+    def _stated(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the engine where there is none: such radii are named as they always were."""
+        return {key: one for key, one in whole(self).items() if key != "engine" or one is not None}
 
 
 class FreshId(_Identity):

@@ -41,9 +41,10 @@ class Violation:
 def check(results: Results) -> tuple[list[Violation], int]:
     """Hold every certificate against every attack on the same weights, also images sent by others.
 
-    Certificates of smoothed models are about other models, and certificates say nothing of scores
-    that are sampled or noisy: neither is held against attacks. Nor are attacks whose box is not
-    the protocol's: a board has one.
+    Certificates of smoothed models are about other models, and proofs say nothing of scores that
+    are sampled or noisy: neither is held against attacks. Certificates from counts hold with a
+    stated confidence, and of an engine's expectations, which no draw shows. Nor are attacks held
+    whose box is not the protocol's: a board has one.
 
     Returns:
         The violations, and how many pairs of a radius and an adversarial image were compared.
@@ -55,7 +56,8 @@ def check(results: Results) -> tuple[list[Violation], int]:
         attacked = record.task.kind in ("attack", "transfer", "challenge")
         if record.status == "done" and attacked and record.exact:
             attacks[record.weights].append(record)
-        if isinstance(record.metrics, RadiiMetrics) and not record.metrics.smoothed:
+        proof = isinstance(record.metrics, RadiiMetrics) and not record.metrics.smoothed
+        if proof and record.exact:
             certificates[record.weights].append(record)
     found: list[Violation] = []
     compared = 0

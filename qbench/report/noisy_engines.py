@@ -11,11 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qbench.model_names import ModelName
-from qbench.records.identity import AttackId, Engine
+from qbench.records.identity import Engine
 from qbench.records.record import Card, Device, Record
 from qbench.records.statistics import mean_std
-from qbench.report.outcomes import Outcomes, ReadColumns
-from qbench.report.questions import answers, clean, grouped, robust, seed_values, why
+from qbench.report.outcomes import NORMS, Outcomes, ReadColumns
+from qbench.report.questions import (
+    answers,
+    certifier_of,
+    clean,
+    grouped,
+    robust,
+    seed_values,
+    why,
+)
+from qbench.report.questions import radii as measured
+from qbench.report.radii import by_seed
 from qbench.report.seed_values import Note, SeedValues, gather_notes
 from qbench.report.significance import Resampled
 from qbench.report.transfer import Setting
@@ -27,15 +37,29 @@ _ASKED = ("attack", "transfer", "checks")  # kinds of tasks that may ask for an 
 
 
 @dataclass(frozen=True)
+class FromCounts:
+    """Certified accuracy of an engine's own expected scores in a norm, at each budget.
+
+    It holds with `confidence`, which is below 1: outcomes were counted.
+    """
+
+    certifier: str
+    norm: str
+    confidence: float
+    accuracy: Mapping[float, SeedValues]
+
+
+@dataclass(frozen=True)
 class EngineRow:
     """One model on one engine beside the one that ranks, `name` as it is asked for; `attacks_saw`
-    is this engine or the ideal one.
+    is this engine or the ideal one, None where nothing was attacked.
 
     Scores of the kind `exact` are those of the function that ranks, computed elsewhere. `worst` is
     the worst case per image at each budget, over every attack there, and `worst95` its 95 %
     interval over seeds, images and fresh passes. `signal` is the slope of the scores on the exact
     ones, by seed: noise shrinks scores, and shrunken scores look robust to attacks that follow
-    them.
+    them. `certified` is what was certified from counts, by norm: the lower end of the interval
+    whose upper end is `worst`.
     """
 
     name: str
@@ -43,7 +67,7 @@ class EngineRow:
     kind: Kind
     engine: str
     shots: int | None
-    attacks_saw: Literal["engine", "ideal"]
+    attacks_saw: Literal["engine", "ideal"] | None
     images: int
     clean: SeedValues
     robust: Mapping[Setting, SeedValues]
@@ -55,6 +79,12 @@ class EngineRow:
     jobs: tuple[str, ...]
     mitigation: tuple[str, ...]
     notes: tuple[Note, ...]
+    certified: tuple[FromCounts, ...] = ()
+
+    def certified_at(self, norm: str, eps: float) -> SeedValues | None:
+        """Certified accuracy at a budget; None where none is on record."""
+        found = (one.accuracy.get(eps) for one in self.certified if one.norm == norm)
+        return next(found, None)
 
 
 def split(
@@ -106,14 +136,21 @@ def noisy_engines(records: Sequence[Record], columns: ReadColumns) -> tuple[Engi
     """A row for each model, engine, number of shots and images, by model and engine.
 
     Args:
-        records: Those that do not rank; the attacks among them are shown.
+        records: Those that do not rank; the attacks and certificates among them are shown.
         columns: Per-image outcomes of a record.
 
     Raises:
         StoreError: Two records answer one question, or disagree with their per-image outcomes.
     """
     attacked = [record for record in records if record.task.kind == "attack"]
-    rows = [_row(group, columns) for _, group in grouped(attacked, _key)]
+    radii = [record for record in records if record.task.kind == "radii"]
+    certified = dict(grouped(radii, _ground))
+    there = {_ground(record) for record in attacked}
+    rows = [
+        _row(group, certified.get(_ground(group[0]), []), columns)
+        for _, group in grouped(attacked, _key)
+    ]
+    rows += [_row([], group, columns) for place, group in certified.items() if place not in there]
     return tuple(
         sorted(
             rows,
@@ -122,17 +159,24 @@ def noisy_engines(records: Sequence[Record], columns: ReadColumns) -> tuple[Engi
     )
 
 
-def _row(group: Sequence[Record], columns: ReadColumns) -> EngineRow:
-    found = answers(group)
+def _row(
+    attacked: Sequence[Record], certified: Sequence[Record], columns: ReadColumns
+) -> EngineRow:
+    """A row of attacks on one engine, if there are any, and of what is certified there."""
+    found, group = answers(attacked), attacked or certified
     order = sorted(found, key=lambda q: (q.attack or "", q.eps or 0.0))
     settings = {Setting(q.attack or "", q.eps or 0.0): found[q] for q in order}
     budgets = sorted({setting.eps for setting in settings})
     seeds = sorted({record.task.model.seed for record in group})
     outcomes = Outcomes(found, list(settings), columns)
     done = [record for record in group if record.status == "done"]
-    devices = [record.device for record in done if record.device is not None]
-    task = _task(group[0])
-    engine, name = task.engine, task.model.name
+    devices = [
+        record.device
+        for record in (done or certified)
+        if record.status == "done" and record.device is not None
+    ]
+    task = group[0].task
+    engine, name = getattr(task, "engine", None), task.model.name
     mitigation = engine.mitigation if engine else {}
     where = engine.name if engine else None
     return EngineRow(
@@ -141,10 +185,10 @@ def _row(group: Sequence[Record], columns: ReadColumns) -> EngineRow:
         kind="exact" if done and not devices else _kind(devices),
         engine=engine.name if engine else "the model's own",
         shots=engine.shots if engine else None,
-        attacks_saw=engine.attacked if engine else "engine",
+        attacks_saw=None if not attacked else engine.attacked if engine else "engine",
         images=task.data.images,
         clean=_mean_by_seed((r.task.model.seed, clean(r)) for r in done),
-        robust={s: seed_values(by_seed, seeds, robust) for s, by_seed in settings.items()},
+        robust={s: seed_values(of, seeds, robust) for s, of in settings.items()},
         worst={eps: outcomes.score(name, eps, seeds) for eps in budgets},
         worst95={eps: _interval(name, outcomes.worst(name, eps)) for eps in budgets},
         signal=_mean_by_seed(
@@ -160,17 +204,66 @@ def _row(group: Sequence[Record], columns: ReadColumns) -> EngineRow:
             for name, value in mitigation.items()
             if value is not False
         ),
-        notes=gather_notes(why(r, f"{r.label}: ") for r in group if r.status != "done"),
+        notes=gather_notes(
+            why(r, f"{r.label or certifier_of(r)}: ")
+            for r in (*attacked, *certified)
+            if r.status != "done"
+        ),
+        certified=tuple(
+            _from_counts(name, norm, of, columns)
+            for (name, norm), of in grouped(certified, _certificate)
+        ),
     )
+
+
+def _from_counts(
+    certifier: str, norm: str, group: Sequence[Record], columns: ReadColumns
+) -> FromCounts:
+    radii = by_seed(group, columns)
+    done = [measured(record) for record in group if record.status == "done"]
+    return FromCounts(
+        certifier=certifier,
+        norm=norm,
+        confidence=min((metrics.confidence for metrics in done), default=0.0),
+        accuracy={
+            eps: SeedValues(tuple((seed, of.accuracy(eps)) for seed, of in radii.items()))
+            for eps in sorted({eps for record in group for eps in _budgets(record)})
+        },
+    )
+
+
+def certified_budgets(rows: Sequence[EngineRow]) -> list[tuple[str, float]]:
+    """The norms and budgets at which anything is certified, or that were attacked too."""
+    attacked = {eps for row in rows for eps in row.worst}
+    found = {
+        (one.norm, eps)
+        for row in rows
+        for one in row.certified
+        for eps, values in one.accuracy.items()
+        if values.mean or (one.norm == "linf" and eps in attacked)
+    }
+    return sorted(found, key=lambda of: (NORMS.index(of[0]), of[1]))
 
 
 def _interval(model: str, by_seed: Mapping[int, NDArray[np.float64]]) -> Interval:
     return Resampled({model: by_seed}).interval95(model) if by_seed else None
 
 
-def _task(record: Record) -> AttackId:
-    assert record.task.kind == "attack"
-    return record.task
+def _certificate(record: Record) -> tuple[str, str]:
+    assert record.task.kind == "radii"
+    return certifier_of(record) or "", record.task.norm
+
+
+def _budgets(record: Record) -> Sequence[float]:
+    assert record.task.kind == "radii"
+    return record.task.eps
+
+
+def _ground(record: Record) -> tuple[object, ...]:
+    """Model, engine and images, whatever attacks saw."""
+    engine = getattr(record.task, "engine", None)
+    at = None if engine is None else engine.model_copy(update={"attacked": "engine"})
+    return record.task.model.name, at and str(at.model_dump_json()), record.task.data.images
 
 
 def _key(record: Record) -> tuple[object, ...]:

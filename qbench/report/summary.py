@@ -9,6 +9,7 @@ from qbench.records.results import Results
 from qbench.report.board import Board, Row
 from qbench.report.collect import collect
 from qbench.report.flag_meanings import MEANINGS
+from qbench.report.noisy_engines import certified_budgets
 from qbench.report.render import plain
 from qbench.report.seed_values import SeedValues
 from qbench.report.table import Cell, Table, flag_count, left, number, right, score, text
@@ -126,13 +127,17 @@ def _proved(row: Row, about: str) -> list[tuple[str, dict[float, SeedValues]]]:
 def _noisy(board: Board, longest: int) -> Table:
     """Models on engines beside the one that ranks."""
     budgets = sorted({eps for row in board.noisy for eps in row.worst})
+    about = board.norm or "linf"
+    proved = [eps for norm, eps in certified_budgets(board.noisy) if norm == about]
     columns = left("On other engines", "Kind", "Attacks saw")
-    columns += right("Clean", *[f"ε={eps:g}" for eps in budgets])
+    columns += right("Clean", *[f"proved {eps:g}" for eps in proved])
+    columns += right(*[f"ε={eps:g}" for eps in budgets])
     rows: list[Sequence[Cell]] = []
     for row in board.noisy:
         kind = short(one_line(", ".join([row.kind, *row.mitigation])), longest)
         line: list[Cell] = [text(short(row.name, longest + 10), notes=row.notes), text(kind)]
         line += [text(row.attacks_saw), score(row.clean, std=False, notes=False)]
+        line += [score(row.certified_at(about, eps), std=False, notes=False) for eps in proved]
         rows.append(
             [*line, *[score(row.worst.get(eps), std=False, notes=False) for eps in budgets]]
         )

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from qbench.datasets.base import load_data
+from qbench.engines.modules import on_engine
+from qbench.engines.sampling import SampledEngine
 from qbench.evaluation import lipschitz
 from qbench.evaluation.radii import BUDGETS, certify_images
 from qbench.evaluation.scoring import predict
-from qbench.interfaces import LipschitzBound, Radii
+from qbench.interfaces import Engine, LipschitzBound, Radii
 from qbench.protocols import DEFAULT, load_protocol
 from qbench.registry import load_registry
 from qbench.specs import Norm, Perturbations
@@ -21,6 +24,7 @@ from qbench.testing.references import Reference, broken_within, build, linear, n
 from qbench.testing.target import Target
 
 IMAGES = 5
+SHOTS = 1000  # where counts are certified
 SLACK = 1e-6  # relative; distances are compared with radii in float64
 
 
@@ -87,11 +91,21 @@ class _CertifierKit:
     def certify(self, reference: Reference, y: Tensor, norm: Norm) -> tuple[Radii, Tensor]:
         """Radii of a reference's images with labels y, their form checked, and predictions."""
         about = Perturbations(norm=norm, eps=BUDGETS[norm])
-        generator = torch.Generator().manual_seed(0)
-        certifier, smoothed = self.provided.create(), self.provided.spec.smoothed
-        return certify_images(
-            certifier, reference.model, reference.x, y, about, generator, smoothed
-        )
+        generator, spec = torch.Generator().manual_seed(0), self.provided.spec
+        certifier = self.provided.create()
+        with self.ready(reference.model):
+            model, x = reference.model, reference.x
+            return certify_images(certifier, model, x, y, about, generator, spec)
+
+    @contextmanager
+    def ready(self, model: nn.Module) -> Iterator[None]:
+        """The model, on an engine that counts alike in every block where counts are certified."""
+        engine = getattr(model, "engine", None)
+        if self.provided.spec.counted and isinstance(engine, Engine):
+            with on_engine(model, SampledEngine(engine, SHOTS, 0)):
+                yield
+        else:
+            yield
 
     def radii(self, norm: Norm) -> str:
         largest = 0.0
@@ -152,7 +166,9 @@ class _CertifierKit:
             about = Perturbations(norm=norm, eps=BUDGETS[norm])
             torch.manual_seed(1)
             generator = torch.Generator().manual_seed(0)
-            again = self.provided.create()(reference.model, x, y, about, generator).radius
+            with self.ready(reference.model):
+                predict(reference.model, x)  # draws shots, as before the first radii
+                again = self.provided.create()(reference.model, x, y, about, generator).radius
             same = torch.equal(x, reference.x) and torch.equal(y, reference.y)
             require(same, "it changes the images or labels that it is given: change a copy")
             first = self.certify(reference, reference.y, norm)[0].radius

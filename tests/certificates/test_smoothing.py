@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from qbench.errors import UsageError
 from qbench.specs import Perturbations
-from qbench_certificates.smoothing import Smoothing, lower_limit
+from qbench_certificates.confidence import lower_limit
+from qbench_certificates.smoothing import Smoothing
 
 L2 = Perturbations(norm="l2", eps=(0.1,))
 

@@ -12,9 +12,14 @@ from small_runs import run_by_hand
 from qbench.engines import create_engine
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.radii import certify_images
+from qbench.evaluation.task import run_task
+from qbench.interfaces import Radii
+from qbench.records.identity import RadiiId
+from qbench.records.record import Record
 from qbench.records.results import Result
 from qbench.registry import load_registry
-from qbench.specs import EngineSpec
+from qbench.specs import CertifierSpec, EngineSpec, Perturbations
 
 SMALL = RunSelection(models=["reup"], attacks=["pgd"], seeds=[0], limit=6, eps=[0.1])
 
@@ -81,9 +86,61 @@ def test_certificates_and_training_are_of_the_exact_circuit() -> None:
     def exact(**changed):
         plan = make_plan(replace(SMALL, **changed))
         kinds = ("training", "lipschitz", "radii")
-        return {t.identity.id for t in plan if t.identity.kind in kinds}
+        found = [t for t in plan if t.identity.kind in kinds]
+        return {t.identity.id for t in found if getattr(t.identity, "engine", None) is None}
 
     assert exact() == exact(shots=50)
+
+
+def test_with_shots_what_the_engine_counts_is_certified_too() -> None:
+    def counted(**changed):
+        plan = make_plan(replace(SMALL, **changed))
+        radii = [t for t in plan if t.identity.kind == "radii" and t.identity.engine is not None]
+        return [(t.identity.certifier.name, t.identity.engine) for t in radii]
+
+    assert counted() == []
+    (sampled,) = counted(shots=50)
+    assert sampled == counted(shots=50, attacked="ideal")[0]
+    assert (sampled[0], sampled[1].name, sampled[1].shots) == ("counts", "statevector", 50)
+    assert counted(shots=50, norms=()) == []
+    with pytest.raises(UsageError, match="counts certifies what is counted: give --shots"):
+        make_plan(replace(SMALL, certifiers=("counts",)))
+
+
+def test_certificates_from_counts_are_records_of_the_engine() -> None:
+    tasks = make_plan(
+        replace(SMALL, models=("reup-hw4",), attacks=(), certifiers=("counts",), shots=4096)
+    )
+    done: dict[str, Result] = {}
+    for task in tasks:
+        done[task.identity.id] = run_task(task, done)
+    (result,) = (one for one in done.values() if one.record.task.kind == "radii")
+    record, metrics = result.record, result.record.metrics
+    assert record.status == "done", record.reason
+    assert not record.exact
+    assert metrics.confidence == pytest.approx(0.999)
+    assert metrics.certified_accuracy[0] > 0.5
+    assert Record.from_json(record.to_json()) == record
+    assert "with 4096 shots" in record.title
+    # The exact model's certificates are named as they were before there were others.
+    none = {"engine": None}
+    exact = RadiiId(**{name: getattr(record.task, name) for name in RadiiId.model_fields} | none)
+    assert "engine" not in exact.model_dump(mode="json")
+    assert exact.id != record.id
+
+
+def test_a_misread_image_has_no_radius_from_counts() -> None:
+    class Sure:
+        def __call__(self, model, x, y, perturbations, generator):
+            return Radii(torch.full((len(x),), 0.1, dtype=torch.float64), confidence=0.9)
+
+    spec = CertifierSpec(
+        name="sure", description="", factory="", structures=(), source="", counted=True
+    )
+    x, y = torch.eye(2), torch.tensor([0, 0])
+    about = Perturbations(norm="linf", eps=(0.1,))
+    found, _ = certify_images(Sure(), torch.nn.Identity(), x, y, about, torch.Generator(), spec)
+    assert found.radius.tolist() == [0.1, 0.0]
 
 
 def test_a_models_own_engine_by_name_is_the_same_task() -> None:

@@ -21,8 +21,8 @@ RegionRounding = Callable[[Region], Tensor]  # from regions (n) to what their ma
 def region_rounding(model: nn.Module, gates: ReUploadGates) -> RegionRounding:
     """The running error bound of a circuit's margins: from regions (n) to what they must exceed.
 
-    An angle is θ_j plus a sum of weights times pixels, in that many roundings. Where angles are off
-    by e_j, the state is by at most ½ Σ e_j, beside what the engine's own steps add (`state_error`).
+    Where angles are off by e_j (`angle_rounding`), the state is by at most ½ Σ e_j, beside what the
+    engine's own steps add (`state_error`).
 
     Args:
         model: The model.
@@ -31,14 +31,10 @@ def region_rounding(model: nn.Module, gates: ReUploadGates) -> RegionRounding:
     Raises:
         Unsupported: In use, nothing is known about how the model's engine rounds.
     """
-    precision, circuit, sizes = Precision.of(model), gates.circuit, _sizes(model, gates)
-    weights: Tensor = model.get_parameter("w")
-    terms = -(-weights.numel() // len(gates.reading)) + 3
+    precision, circuit, turned = Precision.of(model), gates.circuit, angle_rounding(model, gates)
 
     def bound(inside: Region) -> Tensor:
-        largest = inside.centre.abs() + inside.width
-        magnitudes = gates.theta.flatten().abs() + largest @ sizes.mT
-        moved = precision.rounded(terms, magnitudes).sum(1) / 2
+        moved = turned(inside) / 2
         if inside.norm == "linf":
             spread = gates.widths(inside.width)
         else:
@@ -46,6 +42,27 @@ def region_rounding(model: nn.Module, gates: ReUploadGates) -> RegionRounding:
         theta = gates.angles(inside.centre)[..., 1]
         state = state_error(model, circuit, theta, spread.view(-1, *circuit.angles_shape)[..., 1])
         return margin_error(circuit, precision, state + moved)
+
+    return bound
+
+
+def angle_rounding(model: nn.Module, gates: ReUploadGates) -> RegionRounding:
+    """How far all rotation angles together can be off, Σ e_j (n,), anywhere in regions (n).
+
+    An angle is θ_j plus a sum of weights times pixels, in that many roundings.
+
+    Args:
+        model: The model.
+        gates: All of its gates.
+    """
+    precision, sizes = Precision.of(model), _sizes(model, gates)
+    weights: Tensor = model.get_parameter("w")
+    terms = -(-weights.numel() // len(gates.reading)) + 3
+
+    def bound(inside: Region) -> Tensor:
+        largest = inside.centre.abs() + inside.width
+        magnitudes = gates.theta.flatten().abs() + largest @ sizes.mT
+        return precision.rounded(terms, magnitudes).sum(1)
 
     return bound
 

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from qbench.report.answer import FAMILIES, matches, middle
 from qbench.report.board import Board
 from qbench.report.flags import Flag
+from qbench.report.noisy_engines import certified_budgets
 from qbench.report.significance import LEVEL, Comparison
 from qbench.report.table import Cell, Table, left, number, right, score, text
-from qbench.report.text import listed, mean, p_value
+from qbench.report.text import listed, mean, norm, p_value
 from qbench.text import one_line
+
+_SAW = {"ideal": "the ideal simulator", "engine": "the engine", None: None}
 
 
 def families(board: Board) -> Table:
@@ -118,19 +121,24 @@ def noisy_engines(board: Board) -> Table:
     signal = any(row.signal.by_seed for row in board.noisy)
     columns = left("Model", "Kind", "Attacks saw")
     columns += right("Images", "Clean")
+    proved = certified_budgets(board.noisy)
+    columns += right(*[f"Certified, {norm(about)} ε = {eps:g}" for about, eps in proved])
+    columns += right(*["Confidence"] * bool(proved))
     for eps in budgets:
         columns += right(f"Worst case, ε = {eps:g}", "95 % interval")
     columns += right(*["Signal scale s"] * signal)
     rows: list[Sequence[Cell]] = []
     for row in board.noisy:
-        ideal = row.attacks_saw == "ideal"
         line: list[Cell] = [
             text(row.name, notes=row.notes),
             text(", ".join([row.kind, *row.mitigation])),
-            text("the ideal simulator" if ideal else "the engine"),
+            text(_SAW[row.attacks_saw]),
             number(row.images, "d"),
             score(row.clean),
+            *[score(row.certified_at(*budget)) for budget in proved],
         ]
+        if proved:
+            line.append(number(min((one.confidence for one in row.certified), default=None)))
         for eps in budgets:
             line += [score(row.worst.get(eps)), text(_between(row.worst95.get(eps)))]
         rows.append([*line, *[score(row.signal)] * signal])
