@@ -147,7 +147,8 @@ class Run:
         elif kind == "lipschitz":
             identity = LipschitzId(**common, certifier=method)
         elif kind == "radii":
-            identity = RadiiId(**common, certifier=method, norm=norm, eps=list(eps or (0.01, 0.1)))
+            budgets = list(eps or (0.01, 0.1))
+            identity = RadiiId(**common, certifier=method, norm=norm, eps=budgets, engine=engine)
         else:
             way: dict[str, Any] = {"attack": _attack(str(attack), eps), "norm": "linf", "eps": eps}
             if source is not None:

@@ -178,3 +178,38 @@ def test_without_any_exact_record_there_is_still_a_page() -> None:
     board = collect(run.results)
     assert "On other engines" in render(board)
     assert "statevector" in summary_table(run.results)
+
+
+def test_what_counts_certify_is_the_lower_end_of_their_engines_row() -> None:
+    run, plain = board_of(IDEAL, SHOTS)
+    engine = IDEAL[0].model_copy(update={"attacked": "engine"})
+    away = {"engine": engine, "device": IDEAL[1], "certifier": "counts", "confidence": 0.999}
+    run.certified(QUANTUM, 0, [0.1, 0.02, 0.0, 0.0], **away)
+    run.certified(QUANTUM, 0, [0.2, 0.1, 0.0, 0.0], norm="l2", **away)
+    board = collect(run.results)
+    assert board.rows == plain.rows  # nothing is said of the exact model
+    found = {row.engine: row for row in board.noisy}
+    row = found["aer:small"]
+    certified = {one.norm: one for one in row.certified}
+    assert certified["linf"].confidence == 0.999
+    assert [values.mean for values in certified["linf"].accuracy.values()] == [0.5, 0.25]
+    assert row.certified_at("l2", 0.1).mean == 0.5
+    assert row.worst[0.1].mean == 0.25
+    assert found["statevector"].certified == ()
+    cells, text = table_rows(render(board), "Sampled, noisy and on hardware")
+    assert "Certified, ℓ∞ ε = 0.1" in cells
+    assert "0.999" in text
+    assert "proved 0.1" in summary_table(run.results)
+    (shown,) = [r for r in json.loads(to_json(board))["noisy_engines"] if r["certified"]]
+    assert {one["norm"] for one in shown["certified"]} == {"linf", "l2"}
+
+
+def test_an_engine_that_nothing_attacked_has_a_row_of_what_is_certified() -> None:
+    run = Run(n=4)
+    run.attacked(QUANTUM, 0, 0.1, ALL, bits("1110"))
+    about = {"engine": SHOTS[0], "device": SHOTS[1], "certifier": "counts", "confidence": 0.999}
+    run.certified(QUANTUM, 0, [0.1, 0.02, 0.0, 0.0], **about)
+    (row,) = collect(run.results).noisy
+    assert (row.attacks_saw, row.engine, row.shots) == (None, "statevector", 100)
+    assert (row.clean.mean, row.certified_at("linf", 0.01).mean) == (1.0, 0.5)
+    assert "statevector" in render(collect(run.results))
