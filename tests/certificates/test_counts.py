@@ -210,9 +210,9 @@ def test_radii_and_angles_hold_at_least_as_often_as_stated() -> None:
 
 def test_the_search_finds_what_is_not_certified() -> None:
     """Without a confidence to speak of, radii of tight circuits are wrong half of the time."""
-    wrong, off, _ = _coverage(50, 0.999, 1000)
-    assert wrong >= 5
-    assert off >= 15
+    wrong, off, _ = _coverage(30, 0.999, 1000)
+    assert wrong >= 3
+    assert off >= 8
 
 
 @pytest.mark.slow
@@ -279,3 +279,23 @@ def test_what_it_does_not_cover_is_said() -> None:
         certify(amplitude, torch.rand(2, 4))
     with pytest.raises(UsageError, match="between 0 and 1"):
         Counts(failure=0)
+
+
+@pytest.mark.slow
+def test_a_compiled_circuit_reads_each_angle_once_and_without_noise_of_its_own() -> None:
+    """What the bound assumes of `aer:DEVICE`: one RZ an angle, turned by it, and no noise on RZ."""
+    pytest.importorskip("qiskit_ibm_runtime")
+    from qbench_engines.noisy import noisy_circuit
+
+    circuit = SplitReUpload().circuit
+    noisy = noisy_circuit(circuit, False, "marrakesh")
+    assert "rz" not in noisy.simulator.options.noise_model.noise_instructions
+    read = []
+    for gate in noisy.program.data:
+        for value in gate.operation.params:
+            for angle in getattr(value, "parameters", ()):
+                assert gate.operation.name == "rz"
+                assert abs(float(value.gradient(angle))) == 1
+                read.append(angle.index)
+    assert sorted(read) == sorted(set(read))
+    assert len(read) <= math.prod(circuit.angles_shape)

@@ -19,7 +19,8 @@ def test_recorded_counts_are_certified_as_the_devices_own() -> None:
     selection = RunSelection(
         models=("reup-hw4",), attacks=(), certifiers=("counts",), shots=4096, seeds=[0], limit=6
     )
-    training, planned = make_plan(selection)
+    tasks = {task.identity.kind: task for task in make_plan(selection)}
+    training, planned = tasks["training"], tasks["radii"]
     trained = run_task(training, {})
     asked, context = planned.identity, TaskContext(planned)
     model = context.ideal(trained)
