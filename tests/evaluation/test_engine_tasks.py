@@ -121,7 +121,7 @@ def test_certificates_from_counts_are_records_of_the_engine() -> None:
     assert metrics.confidence == pytest.approx(0.999)
     assert metrics.certified_accuracy[0] > 0.5
     assert Record.from_json(record.to_json()) == record
-    assert "with 4096 shots" in record.title
+    assert record.title.startswith("radii of reup-hw4@statevector:4096 seed 0 by counts")
     # The exact model's certificates are named as they were before there were others.
     none = {"engine": None}
     exact = RadiiId(**{name: getattr(record.task, name) for name in RadiiId.model_fields} | none)

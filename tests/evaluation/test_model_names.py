@@ -103,7 +103,14 @@ def test_the_same_function_is_trained_and_certified_once() -> None:
         one = planned(kind, models=names[:1], certifiers=("circuit-bound", "circuit-fidelity"))
         assert planned(kind, models=names, certifiers=("circuit-bound", "circuit-fidelity")) == one
     with pytest.raises(UsageError, match="certificates are of the exact circuit"):
-        make_plan(replace(SMALL, models=names, attacks=(), certifiers=("all",)))
+        make_plan(replace(SMALL, models=names, attacks=(), certifiers=("circuit-bound",)))
+    counted = planned("radii", models=names, attacks=(), certifiers=("circuit-fidelity", "counts"))
+    where = {(one.certifier.name, one.engine and str(one.engine.shots)) for one in counted}
+    assert where == {("circuit-fidelity", None), ("counts", "10")}
+    alone = planned(
+        "radii", models=names[2:], attacks=(), certifiers=("circuit-fidelity", "counts")
+    )
+    assert {one.certifier.name for one in alone} == {"counts"}
     with pytest.raises(UsageError, match="certificates are of the exact circuit"):
         qbench.certify("reup-hw4@torch:10")
 

@@ -196,7 +196,7 @@ def test_what_counts_certify_is_the_lower_end_of_their_engines_row() -> None:
     assert row.certified_at("l2", 0.1).mean == 0.5
     assert row.worst[0.1].mean == 0.25
     assert found["statevector"].certified == ()
-    heads, noisy, _ = table_rows(render(board), "Sampled, noisy and on hardware")
+    heads, noisy, _ = table_rows(render(board), "On other engines")
     assert "Certified, ℓ∞ ε = 0.1" in heads
     assert "0.999" in noisy
     assert "proved 0.1" in summary_table(run.results)
