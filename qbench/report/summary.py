@@ -12,7 +12,7 @@ from qbench.report.flag_meanings import MEANINGS
 from qbench.report.noisy_engines import certified_budgets
 from qbench.report.render import plain
 from qbench.report.seed_values import SeedValues
-from qbench.report.table import Cell, Table, flag_count, left, number, right, score, text
+from qbench.report.table import Cell, Table, flag_count, interval, left, number, right, score, text
 from qbench.report.text import Footnotes, listed, norm, short, spread
 from qbench.text import one_line, wrapped
 
@@ -125,22 +125,24 @@ def _proved(row: Row, about: str) -> list[tuple[str, dict[float, SeedValues]]]:
 
 
 def _noisy(board: Board, longest: int) -> Table:
-    """Models on engines beside the one that ranks."""
+    """Models on engines beside the one that ranks: intervals where anything is certified."""
     budgets = sorted({eps for row in board.noisy for eps in row.worst})
     about = board.norm or "linf"
     proved = [eps for norm, eps in certified_budgets(board.noisy) if norm == about]
     columns = left("On other engines", "Kind", "Attacks saw")
-    columns += right("Clean", *[f"proved {eps:g}" for eps in proved])
-    columns += right(*[f"ε={eps:g}" for eps in budgets])
+    columns += right("Clean", *[f"ε={eps:g}" for eps in budgets or proved])
     rows: list[Sequence[Cell]] = []
     for row in board.noisy:
         kind = short(one_line(", ".join([row.kind, *row.mitigation])), longest)
         line: list[Cell] = [text(short(row.name, longest + 10), notes=row.notes), text(kind)]
         line += [text(row.attacks_saw), score(row.clean, std=False, notes=False)]
-        line += [score(row.certified_at(about, eps), std=False, notes=False) for eps in proved]
-        rows.append(
-            [*line, *[score(row.worst.get(eps), std=False, notes=False) for eps in budgets]]
-        )
+        for eps in budgets or proved:
+            lower, upper = row.certified_at(about, eps), row.worst.get(eps)
+            if lower is None:
+                line.append(score(upper, std=False, notes=False))
+            else:
+                line.append(interval(lower, upper or SeedValues(), std=False, notes=False))
+        rows.append(line)
     return Table(columns, rows)
 
 

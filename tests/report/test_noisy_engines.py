@@ -199,7 +199,7 @@ def test_what_counts_certify_is_the_lower_end_of_their_engines_row() -> None:
     heads, noisy, _ = table_rows(render(board), "On other engines")
     assert "Certified, ℓ∞ ε = 0.1" in heads
     assert "0.999" in noisy
-    assert "proved 0.1" in summary_table(run.results)
+    assert "[0.250, 0.250]" in summary_table(run.results)
     (shown,) = [r for r in json.loads(to_json(board))["noisy_engines"] if r["certified"]]
     assert {one["norm"] for one in shown["certified"]} == {"linf", "l2"}
 
