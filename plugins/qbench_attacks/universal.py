@@ -20,15 +20,15 @@ class Universal(SearchAttack):
     """One perturbation δ for all images (Moosavi-Dezfooli et al. 2017), by gradient ascent.
 
     δ lies in the ε-ball; the point of an image x is x + δ, clipped to the box. δ is fitted on the
-    very images that are attacked, all of them at once: the worst case that the threat model allows
-    one δ. One fitted on other images breaks fewer. Every image moves by the same δ, also those that
-    it does not fool, so that none keeps a better point of its own.
+    very images that are attacked, all of them at once: the worst case for one δ within the threat
+    model, as far as the ascents find it, and not how well a δ carries over to other images. Every
+    image moves by it, also those that it does not fool; where it fools none, δ is zero.
 
-    As in Shafahi et al. 2020 (Algorithm 1) δ follows the gradient of a loss summed over images,
-    here over all of them in every step, and images that are fooled drop out of the loss. One ascent
+    As in Shafahi et al. 2020 δ follows the gradient of a loss summed over images, here over all of
+    them in every step; in the margin, images that are fooled drop out of the sum. One ascent
     seldom finds the best δ: universal perturbations drive most images into the same few classes
-    (Moosavi-Dezfooli et al. 2017, Sec. 4). So there is one ascent towards each class, and two go on
-    from the δ that fooled most images so far, on cross-entropy and on the margin. Images that are
+    (Moosavi-Dezfooli et al. 2017). So there is one ascent towards each class, and two go on from
+    the δ that fooled most images so far, on cross-entropy and on the margin. Images that are
     misclassified as they are take no part. No random number is drawn.
 
     Args:
@@ -103,5 +103,5 @@ def _towards(target: int) -> Loss:
 
 
 def _hinge(scores: Tensor, y: Tensor) -> Tensor:
-    """The margin up to zero, where the image is fooled (Shafahi et al. 2020 clip their loss)."""
+    """The margin up to zero, where the image is fooled; Shafahi et al. 2020 clip their loss so."""
     return margin(scores, y).clamp_max(0)
