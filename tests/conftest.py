@@ -22,7 +22,7 @@ from qbench.registry import load_registry
 ROOT = Path(__file__).parents[1]
 
 # No deadline: these machines are shared and slow down at any moment. The same examples each time.
-hypothesis.settings.register_profile("qbench", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("qbench", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("qbench")
 
 

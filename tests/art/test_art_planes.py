@@ -10,12 +10,14 @@ from qbench.errors import Unsupported
 from qbench.evaluation.crafting import craft
 from qbench.specs import ThreatModel
 
+LONG = ("art-auto", "art-boundary", "art-ead")
+
 
 def in_norms(names):
-    """Each attack in both norms; those that take long are slow in the norm they do not look in."""
+    """Each attack in both norms; those that take long are slow, in one norm or in both."""
     pairs = [(name, norm) for name in names for norm in ("l2", "linf")]
     late = {(name, "linf") for name in ("art-boundary", "art-cw-l2", "art-ead", "art-hopskipjump")}
-    late.add(("art-cw-linf", "l2"))
+    late |= {("art-cw-linf", "l2"), *((name, norm) for _, norm in pairs for name in LONG)}
     return [
         pytest.param(*pair, id="-".join(pair), marks=[pytest.mark.slow] if pair in late else [])
         for pair in pairs

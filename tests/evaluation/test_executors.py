@@ -110,6 +110,7 @@ def cluster(tmp_path):
             process.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_killed_worker_loses_nothing_and_repeats_nothing(cluster, expected, tmp_path):
     address, workers = cluster
