@@ -171,7 +171,7 @@ def test_filters(browser: Browser, site: Path, board: Source) -> None:
         page.select_option("#flags", "")
         page.select_option("#engine", "aer")
         assert column(page, "Model") == []
-        assert column(page, "Model", ".unranked") == ["reup"]
+        assert column(page, "Model", ".unranked") == ["reup@aer:64"]
 
 
 def test_the_slider_moves_every_bar_along_its_curves(
