@@ -57,7 +57,8 @@ def images(structure: str, n: int) -> torch.Tensor:
     return (1.4 * drawn.double() - 0.2).clamp(0, 1)
 
 
-RADII = [pair for pair in COVERED if pair[0].norms]
+# What certifies from counts has tests of its own, of noisy circuits.
+RADII = [pair for pair in COVERED if pair[0].norms and not pair[0].counted]
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
