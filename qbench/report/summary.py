@@ -129,13 +129,13 @@ def _noisy(board: Board, longest: int) -> Table:
     budgets = sorted({eps for row in board.noisy for eps in row.worst})
     about = board.norm or "linf"
     proved = [eps for norm, eps in certified_budgets(board.noisy) if norm == about]
-    columns = left("On other engines", "Kind", "Attacks saw")
+    columns = left("On other engines", "Attacked")
     columns += right("Clean", *[f"ε={eps:g}" for eps in budgets or proved])
     rows: list[Sequence[Cell]] = []
     for row in board.noisy:
-        kind = short(one_line(", ".join([row.kind, *row.mitigation])), longest)
-        line: list[Cell] = [text(short(row.name, longest + 10), notes=row.notes), text(kind)]
-        line += [text(row.attacks_saw), score(row.clean, std=False, notes=False)]
+        name = short(one_line(", ".join([row.name, *row.mitigation])), longest + 10)
+        line: list[Cell] = [text(name, notes=row.notes), text(row.attacks_saw)]
+        line.append(score(row.clean, std=False, notes=False))
         for eps in budgets or proved:
             lower, upper = row.certified_at(about, eps), row.worst.get(eps)
             if lower is None:
