@@ -32,6 +32,8 @@ SMALL = {
     "perceptron": {"features": 8},
     "kernel-machine": {"features": 8, "vectors": 3},
     "tree-ensemble": {"features": 8, "trees": 2},
+    "purified": {"features": 8, "code": 4},
+    "randomised-circuit": {"features": 16, "layers": 2},
 }
 MODELS = {
     spec.structure: spec
@@ -72,7 +74,7 @@ def test_a_certifier_covers_its_structures_and_no_other(name: str, structure: st
     certifier = spec.resolve()(**spec.params)
     torch.manual_seed(0)
     network = model.resolve()(**{**model.params, **SMALL[structure]})
-    features = 16 if structure == "amplitude-circuit" else {"convnet": 64}.get(structure, 8)
+    features = SMALL[structure].get("features", 64 if structure == "convnet" else 8)
     x = torch.rand(6, features, generator=torch.Generator().manual_seed(1))
     y = network(x).argmax(1)
     if spec.counted and spec.covers(structure):
