@@ -57,7 +57,7 @@ class RunSelection:
             certified from counts, and how often each is run, unless names say so; their own engine,
             exactly, when None.
         attacked: Whether attacks see that engine, or the ideal simulator; when None, the ideal one
-            where an attack needs gradients that the engine does not give.
+            where any attack needs gradients that the engine does not give.
         protocol: Name of the protocol.
         dataset: The data set; the protocol's when None.
         seeds: Seeds; the protocol's when None.
@@ -162,13 +162,14 @@ class _Planner:
             self.registry.select("certifier", selection.certifiers) if selection.certifiers else []
         )
         named = [name for name in self.certifiers if name in selection.certifiers]
-        counted = [n for n in named if self.registry.get("certifier", n).spec.counted]
+        counted = [name for name in named if self._spec(name).counted]
         if counted and not any(name.shots for name in self.names):
             raise UsageError(f"{counted[0]} certifies what is counted: give --shots, e.g. 4096")
 
     def plan(self, known: frozenset[str]) -> list[Task]:
-        if self.certifiers and not self.attacks and not self._counting:
-            self.placing.refuse_certificates(self.names)
+        if self.certifiers and not self.attacks:
+            counted = self._counting
+            self.placing.refuse_certificates([n for n in self.names if not (counted and n.shots)])
         trained = {
             (model, seed): self._training(model, seed)
             for model, chosen in self.models.items()
@@ -298,7 +299,7 @@ class _Planner:
                 attack=ids.Method(name=spec.name, revision=spec.revision, params=params),
                 norm=self.measured.norm,
                 eps=float(eps),
-                engine=self._engine(name, gradient=spec.gradient),
+                engine=self._engine(name, gradient=self._white_box),
             ),
             label=attack_label(spec.name, params, attack.provided.resolved(usual)),
         )
@@ -343,14 +344,13 @@ class _Planner:
         self, target: ModelName, trained: TrainingTask, attacked: AttackTask
     ) -> TransferTask:
         made = attacked.identity
-        gradient = self.registry.get("attack", made.attack.name).spec.gradient
         about = ids.TransferId(
             **self._about(trained),
             source=ids.Version(name=made.model.name, revision=made.model.revision),
             attack=made.attack,
             norm=made.norm,
             eps=made.eps,
-            engine=self._engine(target, gradient=gradient),
+            engine=self._engine(target, gradient=self._white_box),
             source_engine=made.engine,
         )
         common = self._common(trained) | {"needs": (trained.identity.id, made.id)}
@@ -398,33 +398,39 @@ class _Planner:
         """
         model = trained.identity.model.name
         covering, common, about = self._covering(model), self._common(trained), self._about(trained)
-        bounds = _or_none([one for one in covering if not one.spec.norms])
+        exact = [one for one in covering if not one.spec.counted]
+        none = [None] if any(not self._spec(name).counted for name in self.certifiers) else []
+        bounds = [one for one in exact if not one.spec.norms]
         tasks: list[Task] = [
             LipschitzTask(**common, identity=ids.LipschitzId(**about, certifier=_method(one)))
-            for one in bounds
+            for one in bounds or none
         ]
         for norm in self.norms:
-            radii = _or_none([one for one in covering if norm in one.spec.norms])
-            for one in radii:
-                at = about | {"certifier": _method(one), "norm": norm}
-                for where in self._counted_on(model) if one and one.spec.counted else [None]:
-                    of = ids.RadiiId(**at, eps=list(self._budgets(norm)), engine=where)
-                    tasks.append(RadiiTask(**common, identity=of))
+            eps = list(self._budgets(norm))
+            radii = [one for one in exact if norm in one.spec.norms]
+            asked = [(one, None) for one in radii or none] + [
+                (one, engine)
+                for one in covering
+                if one.spec.counted and norm in one.spec.norms
+                for engine in self._counted_on(model)
+            ]
+            for one, engine in asked:
+                at = about | {"certifier": _method(one), "norm": norm, "eps": eps}
+                tasks.append(RadiiTask(**common, identity=ids.RadiiId(**at, engine=engine)))
         return tasks
 
     def _covering(self, model: str) -> list[Provided[CertifierSpec]]:
         structure = self.registry.get("model", model).spec.structure
         found = [self.registry.get("certifier", name) for name in self.certifiers]
         named, high = set(self.selection.certifiers), self.selection.effort == "high"
-        counting = bool(self._counted_on(model))
-        alone = not self.attacks and not any(
-            self.placing.exact(name) for name in self.names if name.model == model
-        )
 
         def asked(spec: CertifierSpec) -> bool:
-            if spec.counted or alone:  # where nothing exact was asked for, only counts certify
-                return spec.counted and counting
-            return spec.by_default or spec.name in named or (high and not spec.smoothed)
+            return (
+                spec.counted
+                or spec.by_default
+                or spec.name in named
+                or (high and not spec.smoothed)
+            )
 
         return [one for one in found if one.spec.covers(structure) and asked(one.spec)]
 
@@ -432,8 +438,14 @@ class _Planner:
         own = self.eps if norm == self.measured.norm else ()
         return tuple(sorted({*BUDGETS[norm], *(float(eps) for eps in own if eps > 0)}))
 
+    @property
+    def _white_box(self) -> bool:
+        """Whether an attack needs gradients. All attacks of a run see the same engine, so that the
+        worst case over them is of one row."""
+        return any(attack.provided.spec.gradient for attack in self.attacks)
+
     def _engine(self, name: ModelName, *, gradient: bool) -> ids.Engine | None:
-        """Where a model's circuits run for an attack that needs gradients, or for what needs none;
+        """Where a model's circuits run for attacks that need gradients, or for what needs none;
         None for a model without circuits."""
         spec, attacked = self.registry.get("model", name.model).spec, self.selection.attacked
         if spec.engine is None and not (name.elsewhere and spec.family == "quantum"):
@@ -441,14 +453,18 @@ class _Planner:
         if not name.elsewhere:
             attacked = "engine"
         elif attacked is None:
-            attacked = "ideal" if gradient and not self.placing.differentiable(name) else "engine"
+            blind = gradient and not self.placing.differentiable(name)
+            attacked = "ideal" if blind else "engine"
         where = name.engine or spec.engine or OWN
         return ids.Engine(name=where, shots=name.shots, attacked=attacked)
 
     @property
     def _counting(self) -> bool:
         """Whether something certifies from counts."""
-        return any(self.registry.get("certifier", name).spec.counted for name in self.certifiers)
+        return any(self._spec(name).counted for name in self.certifiers)
+
+    def _spec(self, certifier: str) -> CertifierSpec:
+        return self.registry.get("certifier", certifier).spec
 
     def _counted_on(self, model: str) -> list[ids.Engine]:
         """The engines that count outcomes of a model's circuits."""

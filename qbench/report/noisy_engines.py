@@ -219,12 +219,14 @@ def _row(
 def _from_counts(
     certifier: str, norm: str, group: Sequence[Record], columns: ReadColumns
 ) -> FromCounts:
-    radii = by_seed(group, columns)
-    done = [measured(record) for record in group if record.status == "done"]
+    radii, failure = by_seed(group, columns), defaultdict[int, float](float)
+    for record in group:  # the larger of an image's radii is right if all of them are
+        if record.status == "done":
+            failure[record.task.model.seed] += 1 - measured(record).confidence
     return FromCounts(
         certifier=certifier,
         norm=norm,
-        confidence=min((metrics.confidence for metrics in done), default=0.0),
+        confidence=1 - max(failure.values(), default=1.0),
         accuracy={
             eps: SeedValues(tuple((seed, of.accuracy(eps)) for seed, of in radii.items()))
             for eps in sorted({eps for record in group for eps in _budgets(record)})
@@ -240,7 +242,7 @@ def certified_budgets(rows: Sequence[EngineRow]) -> list[tuple[str, float]]:
         for row in rows
         for one in row.certified
         for eps, values in one.accuracy.items()
-        if values.mean or (one.norm == "linf" and eps in attacked)
+        if values.mean or not attacked or (one.norm == "linf" and eps in attacked)
     }
     return sorted(found, key=lambda of: (NORMS.index(of[0]), of[1]))
 

@@ -107,10 +107,11 @@ def test_the_same_function_is_trained_and_certified_once() -> None:
     counted = planned("radii", models=names, attacks=(), certifiers=("circuit-fidelity", "counts"))
     where = {(one.certifier.name, one.engine and str(one.engine.shots)) for one in counted}
     assert where == {("circuit-fidelity", None), ("counts", "10")}
-    alone = planned(
-        "radii", models=names[2:], attacks=(), certifiers=("circuit-fidelity", "counts")
-    )
-    assert {one.certifier.name for one in alone} == {"counts"}
+    noisy = replace(SMALL, models=["reup-hw4@aer:lagos"], attacks=(), certifiers=("all",))
+    with pytest.raises(UsageError, match=r"reup-hw4@aer:lagos: certificates are of the exact"):
+        make_plan(noisy)
+    bounds = planned("lipschitz", models=names[2:], attacks=(), certifiers=("all",))
+    assert all(one.certifier for one in bounds)  # none says that nothing covers it
     with pytest.raises(UsageError, match="certificates are of the exact circuit"):
         qbench.certify("reup-hw4@torch:10")
 
