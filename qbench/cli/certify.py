@@ -115,7 +115,7 @@ def certify(
       qbench certify --models fourier --dataset digits4
       qbench certify --models convnet --effort high
       qbench certify --models convnet --certifiers smoothing --norm l2
-      qbench certify --models reup-hw4 --engine aer:marrakesh --shots 4096 --certifiers counts
+      qbench certify --models reup-hw4@aer:marrakesh:4096 --certifiers counts
     """
     from qbench.evaluation.planner import RunSelection
 
