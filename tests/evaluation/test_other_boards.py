@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,14 @@ BOARD = RunSelection(
     protocol="digits-linf-v1", models=("fourier",), attacks=("fgsm",), certifiers=()
 )
 SEEDS, IMAGES = 3, 350
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_ships(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """As for a board whose weights do not ship with qbench."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("qbench.weights.zoo.SHIPPED", tmp_path_factory.mktemp("shipped"))
+        yield
 
 
 @pytest.fixture(scope="module")
