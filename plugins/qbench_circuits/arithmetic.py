@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from qbench.errors import UsageError
 from qbench.text import one_line
 
 _LONGEST = 10_000  # characters of one angle
+_NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")  # not the e of 1e-3
 _CONSTANTS = {"pi": math.pi, "π": math.pi, "tau": math.tau, "τ": math.tau, "euler": math.e}
 _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.Add: operator.add,
@@ -49,8 +51,12 @@ def computed(text: str, values: Mapping[str, Any]) -> Any:
     try:
         if len(text) > _LONGEST:
             raise ValueError("it is too long")
-        return _value(ast.parse(text.replace("^", "**"), mode="eval").body, values)
-    except (ArithmeticError, ValueError, SyntaxError, TypeError, RecursionError) as error:
+        python = _NAME.sub(r"_\g<0>", text.replace("^", "**"))  # no word of Python's, as lambda
+        return _value(ast.parse(python, mode="eval").body, values)
+    except (
+        *(ArithmeticError, ValueError, SyntaxError, TypeError, RecursionError),
+        MemoryError,  # of the parser, where signs or brackets are nested too deeply
+    ) as error:
         reason = one_line(f"{error}", 120)
         raise UsageError(
             f"the OpenQASM program: {one_line(text, 80)!r} is no angle ({reason})"
@@ -61,17 +67,20 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
     match node:
         case ast.Constant(value=int() | float() as number):
             return float(number)
-        case ast.Name(id=name) if name in values:
-            return values[name]
-        case ast.Name(id=name) if name in _CONSTANTS:
-            return _CONSTANTS[name]
+        case ast.Name(id=name) if name[1:] in values:
+            return values[name[1:]]
+        case ast.Name(id=name) if name[1:] in _CONSTANTS:
+            return _CONSTANTS[name[1:]]
         case ast.UnaryOp() if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](_value(node.operand, values))
         case ast.BinOp() if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](_value(node.left, values), _value(node.right, values))
-        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in _FUNCTIONS:
+        case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if (
+            name[1:] in _FUNCTIONS
+        ):
             of = _value(argument, values)
             if isinstance(of, ParameterExpression):
-                return getattr(of, name)()
-            return _FUNCTIONS[name](of)
-    raise ValueError(f"{ast.unparse(node)!r} is not known")
+                return getattr(of, name[1:])()
+            return _FUNCTIONS[name[1:]](of)
+    written = re.sub(r"(?<!\w)_", "", ast.unparse(node))
+    raise ValueError(f"{written!r} is not known")

@@ -28,13 +28,14 @@ _DEFINITION = re.compile(rf"\bgate\s+({_NAME})\s*(?:\(([^()]*)\))?([^(){{}};]*)\
 _VERSION = re.compile(r"OPENQASM\s+(\d)(?:\.\d+)?")
 _IGNORED = re.compile(r'include\s+"(?:stdgates|qelib1)\.inc"|barrier\b.*|gphase\s*\(.*\)', re.S)
 _INPUT = re.compile(rf"input\s+(?:float|angle)\s*(?:\[\s*\d+\s*\])?\s*({_NAME})")
-_REGISTER = re.compile(rf"(qubit|bit)\s*(?:\[\s*(\d+)\s*\])?\s+({_NAME})")
+_REGISTER = re.compile(rf"(qubit|bit)\s*(?:\[\s*(\d{{1,9}})\s*\])?\s+({_NAME})")
 _MEASURE = re.compile(
     r"(?:(?P<bits>[^=]+)=\s*measure\s+(?P<from>.+)|measure\s+(?P<q>.+?)->(?P<c>.+))"
 )
 _CALL = re.compile(rf"({_NAME})\s*(?:\((.*)\)\s*|\s)([\w\s,\[\]]+)", re.S)
-_OPERAND = re.compile(rf"({_NAME})\s*(?:\[\s*(\d+)\s*\])?")
+_OPERAND = re.compile(rf"({_NAME})\s*(?:\[\s*(\d{{1,9}})\s*\])?")
 _MOST_QUBITS = 1000
+_MOST_GATES = 100_000
 _OTHER_NAMES: Mapping[str, str] = {"U": "u", "CX": "cx", "phase": "p", "cphase": "cp"}
 _GATES: Mapping[str, type[Gate]] = {
     **{
@@ -103,6 +104,8 @@ class _Reader:
         elif found := _CALL.fullmatch(statement):
             angles = [computed(part, self.inputs) for part in _split(found[2] or "")]
             on = [self._operand(statement, part, QuantumRegister) for part in _split(found[3])]
+            if not on:
+                _refuse(statement, "names no qubit")
             size = max(map(len, on))
             if any(len(some) not in (1, size) for some in on):
                 _refuse(statement, "has registers of different lengths")
@@ -143,6 +146,8 @@ class _Reader:
         gate = _GATES.get(_OTHER_NAMES.get(name, name))
         if gate is None:
             _refuse(statement, f"is a gate {name!r} that is not known")
+        if len(self.circuit.data) >= _MOST_GATES:
+            _refuse(statement, f"is one gate too many: more than {_MOST_GATES}")
         try:
             self.circuit.append(gate(*angles), on)
         except (TypeError, QiskitError) as error:

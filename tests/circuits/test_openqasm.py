@@ -126,3 +126,22 @@ def test_programs_without_inputs_are_no_models():
         to_openqasm(DressedCircuit())
     with pytest.raises(UsageError, match="runs no circuits"):
         to_openqasm(torch.nn.Linear(2, 2), torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("qubit q; x ,;", "names no qubit"),
+        (f"qubit[{'9' * 5000}] q;", "is no gate, measurement, register"),
+        (f"qubit q; rx({'-' * 9000}1) q;", "is no angle"),
+    ],
+    ids=["no operand", "digits", "signs"],
+)
+def test_hostile_programs_are_one_line(body: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        from_openqasm(f'OPENQASM 3.0; include "stdgates.inc"; {body}', inputs=[])
+
+
+def test_words_of_python_are_names_here() -> None:
+    body = "input float lambda; qubit q; rx(2*lambda+sin(lambda)) q;"
+    assert from_openqasm(f'OPENQASM 3.0; include "stdgates.inc"; {body}', inputs=["lambda"])

@@ -52,6 +52,7 @@ from ..confidence import lower_limit, upper_limit
 from ..reupload.region import Region, region
 from .encoding import turn_of
 
+_MOST_SHOTS = 1_000_000  # frequencies in float32 are no longer counts much above
 _STEPS = 30  # of the bisection between two budgets
 
 
@@ -167,6 +168,8 @@ def shots_of(model: nn.Module) -> int:
     shots = getattr(getattr(model, "engine", None), "shots", None)
     if not isinstance(shots, int) or shots < 1:
         raise Unsupported("certificates from counts need an engine with shots: give --shots")
+    if shots > _MOST_SHOTS:
+        raise Unsupported(f"certificates from counts take at most {_MOST_SHOTS} shots, not {shots}")
     return shots
 
 
