@@ -187,9 +187,9 @@ def test_a_zoo_of_another_recipe_is_refused(monkeypatch):
 def test_the_zoo_is_that_of_the_data(monkeypatch, tmp_path):
     """On data that the zoo has no weights for, models are trained; where it has some, read."""
     selection = replace(SMALL, protocol="digits-linf-v1", models=("fourier",), seeds=(0,))
+    monkeypatch.setattr("qbench.weights.zoo.SHIPPED", tmp_path)
     task = make_plan(selection)[0]
     assert (task.identity.data.name, task.zoo) == ("digits", None)
-    monkeypatch.setattr("qbench.weights.zoo.SHIPPED", tmp_path)
     data = load_data("digits")
     provided = fitted(load_registry(()).get("model", "fourier"), data)
     model = provided.create()
@@ -478,7 +478,7 @@ def test_a_task_whose_source_failed_is_skipped_with_the_reason(small):
 def test_a_changed_zoo_file_stops_the_plan(monkeypatch, tmp_path):
     from qbench.weights.zoo import SHIPPED, Zoo
 
-    for path in SHIPPED.iterdir():
+    for path in filter(Path.is_file, SHIPPED.iterdir()):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     target = tmp_path / "convnet-seed0.safetensors"
     content = bytearray(target.read_bytes())
