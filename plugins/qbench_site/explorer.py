@@ -16,7 +16,7 @@ from qbench.protocols import Protocol
 from qbench.records.columns import Columns
 from qbench.records.record import Record
 from qbench.records.results import Results
-from qbench.records.worst import at_ranking_budget, broken
+from qbench.records.worst import at_ranking_budget, broken_margins
 from qbench.report.board import Board
 from qbench.report.noisy_engines import split
 from qbench.report.outcomes import Distances
@@ -199,8 +199,7 @@ def _clean(attacks: Sequence[Record], columns: Callable[[Record], Columns]) -> l
 
 def _worst_predictions(found: Sequence[Mapping[str, NDArray[Any]]]) -> NDArray[np.int64]:
     """(n,): what the model says of each image where it is broken with the smallest margin."""
-    margins = [np.atleast_2d(of["adversarial_margin"]).mean(axis=0, dtype=float) for of in found]
-    ranked = [np.where(broken(of), m, np.inf) for of, m in zip(found, margins, strict=True)]
+    ranked = [broken_margins(of) for of in found]
     said = np.stack([_majority(of["adversarial_prediction"]) for of in found])
     worst: NDArray[np.int64] = said[np.argmin(ranked, axis=0), np.arange(said.shape[1])]
     return worst

@@ -1,8 +1,8 @@
 """The archive: results of many runs, a folder a model, in a few files that a review can read.
 
 `ARCHIVE/PROTOCOL/MODEL/` holds the files of `entry`. A transfer between two models lies in the
-folder of the one that came later, and so do the images that only such a transfer broke: adding a
-model writes that model's folder and no other.
+folder of the one that came later, and so do the images that such a transfer broke more than
+anything before it: adding a model writes that model's folder and no other.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from qbench.errors import StoreError
 from qbench.files import explained, own_folder
 from qbench.protocols import Protocol
 from qbench.records.challenges import carry
+from qbench.records.columns import Columns
 from qbench.records.entry import CARD, Entry, Trained, read_entry, write_entry
 from qbench.records.record import Record
 from qbench.records.results import Adversarial, Results, attack_norm, current
 from qbench.records.store import FILE, RunStore
-from qbench.records.worst import broken_images
+from qbench.records.worst import at_ranking_budget, broken_images, least_margins
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _BETTER = {("skipped", "done"), ("failed", "done")}  # what is here, and what takes its place
@@ -100,8 +101,26 @@ class Archive:
 
     def adversarial(self, model: str, seed: int) -> Adversarial | None:
         """The worst images of a trained model, wherever they are kept."""
-        found = [e.adversarial.get((model, seed)) for e in self.entries.values()]
-        return _united([one for one in found if one is not None])
+        of = model, seed
+        found = {n: e.adversarial[of] for n, e in self.entries.items() if of in e.adversarial}
+        if len(found) < 2:
+            return next(iter(found.values()), None)
+        at = at_ranking_budget(self._about(of), *of)
+        # What a folder keeps comes from a record in it: where several keep an image, it is that of
+        # the folder whose records break it most.
+        margins = []
+        for name, kept in found.items():
+            there = {record.id for record in self.entries[name].records}
+            least = least_margins((r for r in at if r.id in there), self._columns)
+            margins.append(np.full(len(kept.image), np.inf) if least is None else least[kept.image])
+        return _united(list(found.values()), margins)
+
+    def _about(self, of: Trained) -> dict[str, Record]:
+        """The records of a trained model, in whatever folder."""
+        return {r.id: r for e in self.entries.values() for r in e.records if _trained(r) == of}
+
+    def _columns(self, record: Record) -> Columns:
+        return next(e.outcomes[record.id] for e in self.entries.values() if record.id in e.outcomes)
 
     def add(self, results: Results, models: Iterable[str] | None = None) -> list[str]:
         """Take over the models of some results that are not here yet.
@@ -168,12 +187,13 @@ class Archive:
             kept = tuple(record for record in entry.records if model not in _models(record))
             ids = {record.id for record in kept}
             adversarial = {of: one for of, one in entry.adversarial.items() if of[0] != model}
-            # Images of this model's neighbours that lay in its folder stay, if others break them.
+            # Images of this model's neighbours that lay in its folder alone stay, if others break
+            # them; where another is kept, it is the one that is still on record.
             adversarial |= {
                 of: united
                 for of, one in gone.adversarial.items()
                 if of[0] == name
-                and (united := _united([one, *filter(None, [adversarial.get(of)])])) is not None
+                and (united := _united([*filter(None, [adversarial.get(of)]), one])) is not None
             }
             if len(kept) == len(entry.records) and adversarial == entry.adversarial:
                 continue
@@ -234,7 +254,7 @@ class Archive:
         for target in sorted({_trained(record) for record in records}):
             if model != target[0] and target[0] not in self.entries:
                 continue  # that folder is still to come, and takes them all
-            missing = _beyond(results.adversarial(*target), self.adversarial(*target))
+            missing = self._beyond(target, records, results)
             if missing is not None:
                 united = _united([missing, *filter(None, [adversarial.get(target)])])
                 adversarial |= {target: united} if united is not None else {}
@@ -260,6 +280,23 @@ class Archive:
             ),
         )
 
+    def _beyond(
+        self, target: Trained, records: Sequence[Record], results: Results
+    ) -> Adversarial | None:
+        """The images of a trained model that are not kept here, or that new records break more than
+        those here do; None where there is none."""
+        found, known = results.adversarial(*target), self.adversarial(*target)
+        if found is None or known is None:
+            return found
+        here, new = self._about(target), {r.id: r for r in records if _trained(r) == target}
+        at = at_ranking_budget(here | new, *target)
+        more = least_margins((r for r in at if r.id in new), results.columns)
+        less = least_margins((r for r in at if r.id not in new), self._columns)
+        chosen = ~np.isin(found.image, known.image)
+        if more is not None and less is not None:
+            chosen |= more[found.image] < less[found.image]
+        return Adversarial(found.image[chosen], found.x_adv[chosen]) if chosen.any() else None
+
     def _save(self, model: str, entry: Entry) -> None:
         if not _FOLDER.fullmatch(model):
             raise StoreError(f"{model!r} is no name of a folder")
@@ -279,22 +316,19 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _united(found: Sequence[Adversarial]) -> Adversarial | None:
-    """Images of several sources, one of each, by place."""
+def _united(
+    found: Sequence[Adversarial], margins: Sequence[NDArray[np.float64]] | None = None
+) -> Adversarial | None:
+    """Images of several sources, one of each, by place: that with the smallest margin, or where
+    these are equal or not given that of the first source."""
     if not found:
         return None
-    image, first = np.unique(np.concatenate([one.image for one in found]), return_index=True)
-    return Adversarial(image, np.concatenate([one.x_adv for one in found])[first])
-
-
-def _beyond(found: Adversarial | None, known: Adversarial | None) -> Adversarial | None:
-    """The images that are not known yet; None where there is none."""
-    if found is None:
-        return None
-    new = (
-        ~np.isin(found.image, known.image) if known is not None else np.full(len(found.image), True)
+    places = np.concatenate([one.image for one in found])
+    order = np.argsort(
+        np.zeros(len(places)) if margins is None else np.concatenate(margins), kind="stable"
     )
-    return Adversarial(found.image[new], found.x_adv[new]) if new.any() or known is None else None
+    image, first = np.unique(places[order], return_index=True)
+    return Adversarial(image, np.concatenate([one.x_adv for one in found])[order][first])
 
 
 def _trained(record: Record) -> Trained:

@@ -69,6 +69,21 @@ def broken(columns: Columns) -> NDArray[np.bool_]:
     return np.asarray((clean > 0.5) & (robust <= 0.5))
 
 
+def least_margins(
+    records: Iterable[Record], columns: Callable[[Record], Columns]
+) -> NDArray[np.float64] | None:
+    """(n,): the smallest margin that each image is broken with, ∞ where it is not broken; None
+    without records. Of a stochastic model a margin is the mean over passes."""
+    found = [broken_margins(columns(record)) for record in records]
+    return np.minimum.reduce(found) if found else None
+
+
+def broken_margins(columns: Columns) -> NDArray[np.float64]:
+    """(n,): the margin that each image is broken with, ∞ where it is not broken."""
+    margins = np.atleast_2d(columns["adversarial_margin"]).astype(np.float64).mean(axis=0)
+    return np.where(broken(columns), margins, np.inf)
+
+
 def broken_alone(columns: Columns, others: Iterable[Columns]) -> NDArray[np.bool_]:
     """(n,): images that are broken here and by none of the others."""
     found = broken(columns)
@@ -124,17 +139,15 @@ def worst_images(
         Of each of the first broken images, as many as `most_kept` says, the one with the smallest
         margin; None where nothing was kept.
     """
-    margin: NDArray[Any] | None = None
+    margin: NDArray[np.float64] | None = None
     found: NDArray[Any] | None = None
     for record in at_ranking_budget(records, model, seed):
         task = record.task
         maker = records.get(task.made_by.id) if task.kind == "transfer" else record
         images = None if maker is None else x_adv(maker)
-        outcome = columns(record)
         if images is None:
             continue
-        ours = np.atleast_2d(outcome["adversarial_margin"]).astype(np.float64).mean(axis=0)
-        ours = np.where(broken(outcome), ours, np.inf)
+        ours = broken_margins(columns(record))
         if margin is None or found is None:
             margin, found = np.full(len(ours), np.inf), np.zeros_like(images)
         lower = ours < margin

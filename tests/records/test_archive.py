@@ -74,6 +74,30 @@ def test_the_order_of_additions_changes_no_result(whole, tmp_path):
         same(Archive.read(root).results(), whole)
 
 
+def test_a_later_run_brings_the_images_that_are_worse(tmp_path):
+    first = replace(SMALL, attacks=("fgsm",), certifiers=(), limit=60, models=("convnet",))
+    run(first, tmp_path / "first")
+    archive = Archive(tmp_path / "a")
+    archive.add(RunStore(tmp_path / "first").results())
+    known = {record.id for entry in archive.entries.values() for record in entry.records}
+    run(replace(first, models=("convnet-ep100",)), tmp_path / "second", known=known)
+    Archive.read(tmp_path / "a").add(RunStore(tmp_path / "second").results())
+    run(replace(first, models=("convnet", "convnet-ep100")), tmp_path / "whole")
+    found, whole, worse = Archive.read(tmp_path / "a"), RunStore(tmp_path / "whole").results(), 0
+    for model in whole.cards:
+        for seed in (0, 1):
+            ours, theirs = found.adversarial(model, seed), whole.adversarial(model, seed)
+            if theirs is None:
+                continue
+            assert np.array_equal(ours.image, theirs.image)
+            assert np.array_equal(ours.x_adv, theirs.x_adv)
+            before = archive.adversarial(model, seed)
+            if before is not None:
+                both = np.isin(theirs.image, before.image)
+                worse += int((theirs.x_adv[both] != before.x_adv).any(1).sum())
+    assert worse > 0
+
+
 def test_removing_a_model_takes_its_transfers_too(whole, tmp_path):
     for model in ("fourier", "convnet", "reup-hw4"):
         Archive.read(tmp_path / "three").add(whole, [model])

@@ -131,10 +131,7 @@ def test_images_and_predictions_are_the_archives(data: dict[str, Any], results: 
         assert np.abs(x_adv - x).max() <= EPS * (1 + 1e-12)
         with torch.no_grad():
             said = model(torch.from_numpy(x_adv.astype(np.float32))).argmax(1)
-        # Rounding makes no broken image right; at a tie of two wrong classes it may change which.
-        told, labels = np.array(kept["prediction"]), split.y.numpy()[kept["image"]]
-        assert ((said.numpy() == labels) == (told == labels)).all(), one["name"]
-        assert (said.numpy() != told).mean() < 0.02, one["name"]
+        assert said.tolist() == kept["prediction"], one["name"]  # rounding changes no answer
 
 
 def test_distances_claim_no_more_than_the_records(data: dict[str, Any], results: Results) -> None:
