@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from qbench.engines.modules import use_engine
 from qbench.evaluation.radii import BUDGETS, RadiiTask
 from qbench.evaluation.task import TaskContext, run_task
 from qbench.records.identity import Engine, Method, RadiiId
@@ -36,7 +37,7 @@ class CountedRadii(RadiiTask):
         model, engine = context.ideal(trained), self.identity.engine
         assert engine is not None
         replayed = Replayed([self.counted, self.counted], engine.shots)
-        setattr(model, "engine", replayed)  # noqa: B010 - a module's attributes are typed as tensors
+        use_engine(model, replayed)
         return model, self.device
 
 

@@ -17,9 +17,8 @@ from qbench.api.arguments import read_attacks, read_budgets, read_norm, read_plu
 from qbench.api.loading import load_model
 from qbench.datasets.attacked import AttackedImages, Box, attacked_images, check_labels
 from qbench.datasets.base import Split
-from qbench.engines import create_engine, refuse_jobs
+from qbench.engines import engine_elsewhere
 from qbench.engines.modules import engine_of, on_engine
-from qbench.engines.sampling import SampledEngine
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation import scoring
 from qbench.evaluation.crafting import Crafted, craft
@@ -248,21 +247,16 @@ def running_on(
     Raises:
         Unsupported: It has no circuit that an engine could run.
     """
-    own = elsewhere = engine_of(model)
-    if engine is not None:
-        if own is None:
-            raise Unsupported(
-                "the model has no circuit that a qbench engine could run: leave engine out, and "
-                "choose the device where its circuit is made, or make it with qbench_circuits"
-            )
-        elsewhere = create_engine(engine, shots, seed, registry)
-        refuse_jobs(elsewhere)
-    elif shots is not None and own is not None:
-        elsewhere = SampledEngine(own, shots, seed)
-    if elsewhere is None or elsewhere is own:
+    own = engine_of(model)
+    if own is None and engine is not None:
+        raise Unsupported(
+            "the model has no circuit that a qbench engine could run: leave engine out, and "
+            "choose the device where its circuit is made, or make it with qbench_circuits"
+        )
+    if own is None or (engine is None and shots is None):
         yield
         return
-    with on_engine(model, elsewhere):
+    with on_engine(model, engine_elsewhere(own, engine, shots, seed, registry)):
         yield
 
 

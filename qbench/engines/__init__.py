@@ -59,6 +59,22 @@ def refuse_jobs(engine: Engine) -> None:
         )
 
 
+def engine_elsewhere(
+    own: Engine, name: str | None, shots: int | None, seed: int, registry: Registry
+) -> Engine:
+    """The engine for circuits that run on `own` by themselves: one by name, their own with shots,
+    or their own.
+
+    Raises:
+        UsageError, UnknownNameError: As `create_engine`; or the engine is paid by the job.
+    """
+    if name is None:
+        return own if shots is None else SampledEngine(own, shots, seed)
+    made = create_engine(name, shots, seed, registry)
+    refuse_jobs(made)
+    return made
+
+
 def engine_devices(name: str, registry: Registry | None = None) -> list[Mapping[str, Any]]:
     """What may follow an engine's name after a colon: one row a device, each with its `name`.
 

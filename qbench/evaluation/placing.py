@@ -6,9 +6,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from torch import nn
 
-from qbench.engines import create_engine, refuse_jobs
+from qbench.engines import create_engine, engine_elsewhere, refuse_jobs
 from qbench.engines.modules import engine_of, use_engine
-from qbench.engines.sampling import SampledEngine, check_shots
+from qbench.engines.sampling import check_shots
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation.isolation import isolated
 from qbench.interfaces import Engine
@@ -141,12 +141,7 @@ def put_on(model: nn.Module, name: ModelName, seed: int, registry: Registry) -> 
     own = engine_of(model)
     if own is None:
         raise Unsupported(f"{name.model} has no circuit that another engine could run")
-    if name.engine is not None:
-        own = create_engine(name.engine, name.shots, seed, registry)
-        refuse_jobs(own)
-    elif name.shots is not None:
-        own = SampledEngine(own, name.shots, seed)
-    use_engine(model, own)
+    use_engine(model, engine_elsewhere(own, name.engine, name.shots, seed, registry))
     return model
 
 

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from qbench.datasets.base import load_data
-from qbench.engines.modules import on_engine
+from qbench.engines.modules import engine_of, on_engine
 from qbench.engines.sampling import SampledEngine
 from qbench.evaluation import lipschitz
 from qbench.evaluation.radii import BUDGETS, certify_images
 from qbench.evaluation.scoring import predict
-from qbench.interfaces import Engine, LipschitzBound, Radii
+from qbench.interfaces import LipschitzBound, Radii
 from qbench.protocols import DEFAULT, load_protocol
 from qbench.registry import load_registry
 from qbench.specs import Norm, Perturbations
@@ -100,8 +100,8 @@ class _CertifierKit:
     @contextmanager
     def ready(self, model: nn.Module) -> Iterator[None]:
         """The model, on an engine that counts alike in every block where counts are certified."""
-        engine = getattr(model, "engine", None)
-        if self.provided.spec.counted and isinstance(engine, Engine):
+        engine = engine_of(model)
+        if self.provided.spec.counted and engine is not None:
             with on_engine(model, SampledEngine(engine, SHOTS, 0)):
                 yield
         else:

@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from qbench.circuits.circuit import Circuit, z_signs
 from qbench.circuits.torch_engine import expectations
-from qbench.engines.modules import on_engine
+from qbench.engines.modules import engine_of, on_engine
 from qbench.errors import Unsupported, UsageError, VerificationError
 from qbench.evaluation.crafting import frozen
 from qbench.interfaces import Engine, Radii
@@ -165,7 +165,7 @@ def shots_of(model: nn.Module) -> int:
     Raises:
         Unsupported: It does not count.
     """
-    shots = getattr(getattr(model, "engine", None), "shots", None)
+    shots = getattr(engine_of(model), "shots", None)
     if not isinstance(shots, int) or shots < 1:
         raise Unsupported("certificates from counts need an engine with shots: give --shots")
     if shots > _MOST_SHOTS:
@@ -177,8 +177,8 @@ class _Device:
     """A model's engine as something that counts."""
 
     def __init__(self, model: nn.Module, shots: int) -> None:
-        engine = getattr(model, "engine", None)
-        assert isinstance(engine, Engine)
+        engine = engine_of(model)
+        assert engine is not None
         self.model, self.shots, self.asked, self._engine = model, shots, 0, engine
 
     def counts(self, x: Tensor) -> Tensor:

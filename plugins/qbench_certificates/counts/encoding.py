@@ -51,9 +51,8 @@ from scipy.sparse.csgraph import connected_components
 from torch import Tensor, nn
 
 from qbench.circuits.circuit import Circuit
-from qbench.engines.modules import on_engine
+from qbench.engines.modules import engine_of, on_engine
 from qbench.errors import Unsupported
-from qbench.interfaces import Engine
 from qbench_engines.statevector import StatevectorEngine
 
 from ..amplitude.pairwise_margins import quadratic_forms
@@ -78,8 +77,8 @@ def turn_of(model: nn.Module) -> Turn:
             prepares amplitudes by gates that have noise.
         WeightsError: A parameter has a value that is not finite.
     """
-    engine = getattr(model, "engine", None)
-    if not isinstance(engine, Engine) or not isinstance(getattr(model, "circuit", None), Circuit):
+    engine = engine_of(model)
+    if engine is None or not isinstance(getattr(model, "circuit", None), Circuit):
         raise Unsupported(f"{type(model).__name__} runs no circuit whose outcomes could be counted")
     if "w" in dict(model.named_parameters()):
         with on_engine(model, StatevectorEngine()):
