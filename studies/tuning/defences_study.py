@@ -8,39 +8,30 @@ images are divided as in `tuning_study.py`; no test image is read.
 
 from __future__ import annotations
 
-import argparse
-import json
 import re
-import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from itertools import product
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean
-from typing import Any
 
-import torch
-from entries_study import with_choice
-from tuning_study import PAGE, SEEDS, divided
+from grids import Grid, Row, choices, run
 
-from qbench.datasets.base import Dataset, load_data
+from qbench.datasets.base import Dataset
 from qbench.evaluation.crafting import craft
 from qbench.evaluation.isolation import isolated
 from qbench.evaluation.scoring import score
 from qbench.evaluation.task import STOCHASTIC
 from qbench.evaluation.training import train_provided
+from qbench.provided import Provided
 from qbench.registry import load_registry
 from qbench.report.text import table
-from qbench.specs import ThreatModel
-
-Row = dict[str, Any]
+from qbench.specs import ModelSpec, ThreatModel
 
 RESULTS = Path(__file__).with_suffix(".json")
 BLOCK = re.compile(r"(<!-- defences -->\n).*?(<!-- /defences -->)", re.DOTALL)
 EPS = 0.1  # the budget at which models are ranked
 # What is tried of each: fields of the recipe, parameters of the factory. Of equally robust choices
 # the first is taken.
-GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
+GRIDS: Mapping[str, Grid] = {
     "convnet-trades": {"trades": (3.0, 10.0), "adversarial_warmup": (0, 10)},
     "reup-trades": {"trades": (10.0, 50.0), "adversarial_warmup": (0, 10)},
     "convnet-gradreg": {"gradient_penalty": (1.0, 3.0, 10.0, 30.0)},
@@ -51,16 +42,8 @@ GRIDS: Mapping[str, Mapping[str, tuple[float, ...]]] = {
 }
 
 
-def choices(name: str) -> list[dict[str, float]]:
-    """Every choice for an entry, in the order of its grid."""
-    grid = GRIDS[name]
-    return [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-
-
-def measured(name: str, choice: Mapping[str, float], seed: int, dataset: Dataset) -> Row:
+def measured(provided: Provided[ModelSpec], seed: int, dataset: Dataset) -> dict[str, float]:
     """One training, and its accuracy on the validation images, clean and under the board's PGD."""
-    provided = load_registry().get("model", name)
-    provided = replace(provided, spec=with_choice(provided.spec, choice))
     passes, repeats = STOCHASTIC if provided.spec.stochastic else (1, 1)
     model, _ = train_provided(provided, dataset, seed)
     x, y = dataset.test.x, dataset.test.y
@@ -69,26 +52,7 @@ def measured(name: str, choice: Mapping[str, float], seed: int, dataset: Dataset
         threat = ThreatModel(norm="linf", eps=EPS, input_shape=dataset.image_shape)
         x_adv = craft(attack, model, x, y, threat, seed, passes=passes).x_adv
         found = score(model, x, x_adv, y, repeats)
-    return {
-        "model": name,
-        "choice": choice,
-        "seed": seed,
-        "clean": round(found.clean_accuracy, 6),
-        "robust": round(found.robust_accuracy, 6),
-    }
-
-
-def compute(rows: list[Row]) -> Iterator[Row]:
-    """What is measured with each choice and seed; rows on file are passed on."""
-    dataset = divided(load_data("glyphs"))
-    known = {(row["model"], json.dumps(row["choice"]), row["seed"]): row for row in rows}
-    for name, seed in product(GRIDS, SEEDS):
-        for choice in choices(name):
-            row = known.get((name, json.dumps(choice), seed))
-            if row is None:
-                row = measured(name, choice, seed, dataset)
-                print(json.dumps(row), file=sys.stderr, flush=True)
-            yield row
+    return {"clean": found.clean_accuracy, "robust": found.robust_accuracy}
 
 
 def accuracy(kind: str, name: str, choice: Mapping[str, float], rows: list[Row]) -> float:
@@ -98,7 +62,7 @@ def accuracy(kind: str, name: str, choice: Mapping[str, float], rows: list[Row])
 
 def chosen(name: str, rows: list[Row]) -> dict[str, float]:
     """The choice with the largest robust accuracy; of equal ones, the first."""
-    return max(choices(name), key=lambda choice: accuracy("robust", name, choice, rows))
+    return max(choices(GRIDS[name]), key=lambda choice: accuracy("robust", name, choice, rows))
 
 
 def page(text: str, rows: list[Row]) -> str:
@@ -106,7 +70,7 @@ def page(text: str, rows: list[Row]) -> str:
     lines = []
     for name in GRIDS:
         best = chosen(name, rows)
-        for choice in choices(name):
+        for choice in choices(GRIDS[name]):
             cells = [
                 name,
                 ", ".join(f"{key} {value:g}" for key, value in choice.items()),
@@ -118,22 +82,5 @@ def page(text: str, rows: list[Row]) -> str:
     return BLOCK.sub(lambda match: f"{match[1]}\n{content}\n\n{match[2]}", text)
 
 
-def main() -> None:
-    """Compute unless told not to, then redraw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--redraw", action="store_true", help="draw from the results on file")
-    torch.set_num_threads(1)
-    rows: list[Row] = json.loads(RESULTS.read_text()) if RESULTS.exists() else []
-    if not parser.parse_args().redraw:
-        done: list[Row] = []
-        for row in compute(rows):
-            done.append(row)
-            kept = done + [other for other in rows if other not in done]
-            RESULTS.write_text("[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n")
-        rows = done
-        RESULTS.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
-    PAGE.write_text(page(PAGE.read_text(), rows))
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__.splitlines()[0], GRIDS, RESULTS, measured, page)

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
+import defences_study
 import pytest
+from grids import choices, with_choice
+from tuning_study import PAGE, SEEDS
 
 from qbench.registry import load_registry
-
-STUDY = Path(__file__).parents[2] / "studies" / "tuning"
-sys.path.insert(0, str(STUDY))
-try:
-    import defences_study
-    from entries_study import with_choice
-finally:
-    sys.path.remove(str(STUDY))
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +20,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def test_the_page_says_what_the_results_say(rows: list[dict[str, Any]]) -> None:
-    text = defences_study.PAGE.read_text()
+    text = PAGE.read_text()
     assert "<!-- defences -->" in text
     assert defences_study.page(text, rows) == text, (
         "run 'python studies/tuning/defences_study.py --redraw' to renew it"
@@ -46,18 +39,18 @@ def test_the_results_hold_every_choice_with_every_seed(rows: list[dict[str, Any]
     asked = [
         (name, json.dumps(choice), seed)
         for name in defences_study.GRIDS
-        for choice in defences_study.choices(name)
-        for seed in defences_study.SEEDS
+        for choice in choices(defences_study.GRIDS[name])
+        for seed in SEEDS
     ]
     assert found == Counter(asked)
 
 
 def test_the_most_robust_choice_is_taken_and_of_equal_ones_the_first() -> None:
-    name, (first, second, third, *_) = "reup-gradreg", defences_study.choices("reup-gradreg")
+    name, (first, second, third, *_) = "reup-gradreg", choices(defences_study.GRIDS["reup-gradreg"])
     rows = [
         {"model": name, "choice": choice, "seed": 0, "clean": 1.0, "robust": robust}
         for choice, robust in zip(
-            defences_study.choices(name), (0.5, 0.7, 0.7, 0.1, 0.1), strict=False
+            choices(defences_study.GRIDS[name]), (0.5, 0.7, 0.7, 0.1, 0.1), strict=False
         )
     ]
     assert defences_study.chosen(name, rows) == second

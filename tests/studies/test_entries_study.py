@@ -8,6 +8,8 @@ from typing import Any
 
 import entries_study
 import pytest
+from grids import choices, with_choice
+from tuning_study import PAGE, SEEDS
 
 from qbench.registry import load_registry
 
@@ -18,7 +20,7 @@ def rows() -> list[dict[str, Any]]:
 
 
 def test_the_page_says_what_the_results_say(rows: list[dict[str, Any]]) -> None:
-    text = entries_study.PAGE.read_text()
+    text = PAGE.read_text()
     assert "<!-- entries -->" in text
     assert entries_study.page(text, rows) == text, (
         "run 'python studies/tuning/entries_study.py --redraw' to renew it"
@@ -29,7 +31,7 @@ def test_the_page_says_what_the_results_say(rows: list[dict[str, Any]]) -> None:
 @pytest.mark.parametrize("name", entries_study.GRIDS)
 def test_the_entries_that_ship_are_those_chosen(rows: list[dict[str, Any]], name: str) -> None:
     spec = load_registry().get("model", name).spec
-    assert entries_study.with_choice(spec, entries_study.chosen(name, rows)) == spec
+    assert with_choice(spec, entries_study.chosen(name, rows)) == spec
 
 
 def test_the_results_hold_every_choice_with_every_seed(rows: list[dict[str, Any]]) -> None:
@@ -37,8 +39,8 @@ def test_the_results_hold_every_choice_with_every_seed(rows: list[dict[str, Any]
     asked = [
         (name, json.dumps(choice), seed)
         for name in entries_study.GRIDS
-        for choice in entries_study.choices(name)
-        for seed in entries_study.SEEDS
+        for choice in choices(entries_study.GRIDS[name])
+        for seed in SEEDS
     ]
     assert found == Counter(asked)
 
