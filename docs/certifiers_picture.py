@@ -14,6 +14,7 @@ from qbench.report.figures.style import INK, WIDTH, new_figure, png, styled
 SHOWN = ("reup-0.2", "reup-hw8", "reup-hw8-cert", "amplitude", "fourier", "convnet")
 _COLOURS = ("#332288", "#CC6677", "#117733", "#AA4499", "#44AA99", "#999933")
 _UP_TO = 0.2
+_ROOM = 0.08  # for the legend, where nothing is asked any more
 
 
 def picture(results: Results) -> bytes:
@@ -53,7 +54,8 @@ def _draw(radii: dict[str, dict[str, list[NDArray[np.float64]]]]) -> Figure:
                 *_curve(whole), where="post", color=INK, linewidth=0.8, linestyle=":", label="best"
             )
         axes.set_title(name)
-        axes.set_xlim(0, _UP_TO)
+        axes.set_xlim(0, _UP_TO + _ROOM)
+        axes.set_xticks(np.linspace(0, _UP_TO, 5))
         axes.set_ylim(-0.02, 1.02)
         axes.legend(loc="upper right", fontsize=6.0, handlelength=1.4)
     figure.supxlabel("perturbation budget ε (ℓ∞)", fontsize=8.0)
