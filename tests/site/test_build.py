@@ -15,12 +15,15 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import urldefrag
 
+import numpy as np
 import pandas as pd
 import pytest
-from boards import EVIL, hostile, many, source_of
+from boards import EVIL, PLAIN, hostile, many, source_of
 
 from qbench.circuits.circuit import Circuit
 from qbench.errors import StoreError, UsageError
+from qbench.records.identity import Engine
+from qbench.records.record import Device
 from qbench.report.collect import collect
 from qbench_site import start as start_page
 from qbench_site.build import build
@@ -146,6 +149,18 @@ def test_a_board_without_attacks_and_one_of_a_single_model_are_shown(tmp_path: P
     assert "It cannot be told from this board" in (tmp_path / "index.html").read_text()
     assert not (tmp_path / "transfer.html").exists()
     assert "transfer.html" not in (tmp_path / "index.html").read_text()
+
+
+def test_a_row_that_was_only_certified_says_so(tmp_path: Path) -> None:
+    run = hostile()
+    radii = np.full(40, 0.05)
+    engine, device = Engine(name="aer", shots=4096), Device(name="d")
+    away = {"engine": engine, "device": device, "certifier": "counts", "confidence": 0.999}
+    run.certified(PLAIN[0], 0, radii, **away)
+    build([source_of(run)], tmp_path)
+    page = (tmp_path / "index.html").read_text()
+    assert "certified from counts and not attacked: the exact circuit is what ranks" in page
+    assert "attacks saw the engine: the exact circuit is what ranks" in page  # the other one
 
 
 def test_the_server_is_for_this_machine_and_this_folder(site: Path, tmp_path: Path) -> None:
