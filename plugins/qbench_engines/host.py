@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from qbench.errors import Unsupported, UsageError
 
 _ROUNDING = 1e-5  # of a constant angle: float32 is off by 1e-7
 _NORM_TOLERANCE = 1e-3  # float32 is off by 1e-7; more than this is no rounding
+
+
+Content: TypeAlias = tuple[bytes, bytes | None]
 
 
 @dataclass(frozen=True)
@@ -41,15 +45,16 @@ class Inputs:
         )
 
     @property
-    def content(self) -> tuple[bytes, bytes | None]:
+    def content(self) -> Content:
         """Angles and state as bytes, by which equal inputs are found."""
         return self.angles.tobytes(), None if self.state is None else self.state.tobytes()
 
     @classmethod
-    def of(cls, angles: bytes, state: bytes | None) -> Inputs:
-        """A single circuit's inputs from their `content`."""
-        amplitudes = None if state is None else np.frombuffer(state)[None]
-        return cls(np.frombuffer(angles)[None], amplitudes, 1)
+    def of(cls, contents: Sequence[Content]) -> Inputs:
+        """A batch from the `content` of its circuits, which all have a state or none."""
+        angles = np.stack([np.frombuffer(angles) for angles, _ in contents])
+        states = [np.frombuffer(state) for _, state in contents if state is not None]
+        return cls(angles, np.stack(states) if states else None, len(contents))
 
 
 def read(name: str, circuit: Circuit, angles: Tensor, state: Tensor | None) -> Inputs:

@@ -35,9 +35,8 @@ from qbench.interfaces import Engine
 from qbench.protocols import load_protocol
 from qbench.records.statistics import wilson_interval
 from qbench.registry import load_registry
-from qbench_engines import host
 from qbench_engines.depolarising import DepolarisedEngine, LocallyDepolarisedEngine
-from qbench_engines.noisy import NoisyAerEngine, noisy_circuit
+from qbench_engines.noisy import NoisyAerEngine
 from qbench_hardware.noise import Signal
 
 Correct = NDArray[np.bool_]  # (passes, n): whether each pass reads each image correctly
@@ -86,18 +85,6 @@ class Recorder:
         """Of the engine; kept in `last`."""
         self.last = self.engine.probabilities(circuit, angles, state)
         return self.last
-
-
-class OneJob(NoisyAerEngine):
-    """A noisy device on which a batch is one job and nothing is kept: for searches."""
-
-    def probabilities(
-        self, circuit: Circuit, angles: Tensor, state: Tensor | None = None
-    ) -> Tensor:
-        """Distribution over the measured wires."""
-        inputs = host.read(self.name, circuit, angles, state)
-        noisy = noisy_circuit(circuit, state is not None, self.device, self.scale)
-        return host.write(noisy.probabilities(inputs), angles)
 
 
 def on(model: nn.Module, engine: Any) -> nn.Module:
@@ -254,11 +241,11 @@ def of_shots(
 
 def of_engines(
     model: nn.Module, x: Tensor, y: Tensor, ideal: Mapping[str, Tensor],
-    part: str, engines: Mapping[float, tuple[Engine, Engine]], search: bool,
+    part: str, engines: Mapping[float, Engine], search: bool,
 ) -> Iterator[Row]:  # fmt: skip
-    """Noisy engines by their strength, each with a second one for searches, and what s is left."""
+    """Noisy engines by their strength, and what s is left."""
     exact = scoring.predict(model, x).double().numpy()
-    for strength, (engine, searched) in engines.items():
+    for strength, engine in engines.items():
         noisy = distributions(model, engine, x).double().numpy()
         scores = noisy @ z_signs(noisy.shape[1].bit_length() - 1)
         signal = Signal.fitted(exact, scores)
@@ -266,7 +253,7 @@ def of_engines(
         for shots in (None, FEW):
             sets = dict(ideal)
             if search and shots:
-                target = on(model, SampledEngine(searched, shots, 1))
+                target = on(model, SampledEngine(engine, shots, 1))
                 sets["square"] = attacked("square", target, x, y, queries=DEVICE_QUERIES)
             row = measured(model, engine, x, y, sets, shots)
             fit = {"signal": round(signal.scale, 4), "explained": round(explained, 4)}
@@ -296,13 +283,13 @@ def study(case: tuple[str, int]) -> list[Row]:
         margins = [scoring.margins(scoring.predict(model, z), y) for z in ideal.values()]
         best = torch.stack(list(ideal.values()))[torch.stack(margins).argmin(0), range(len(y))]
         only = {"ideal best": best[:count]}
-        scaled = {f: (NoisyAerEngine(DEVICE, f), OneJob(DEVICE, f)) for f in factors if f}
-        engines = {0.0: (model.engine, model.engine), **scaled}
+        scaled = {factor: NoisyAerEngine(DEVICE, factor) for factor in factors if factor}
+        engines = {0.0: model.engine, **scaled}
         rows += of_engines(*few, only, "device", engines, name in SMALL)
         if name in SMALL:
-            local = {p: (LocallyDepolarisedEngine(p),) * 2 for p in LOCAL}
+            local = {p: LocallyDepolarisedEngine(p) for p in LOCAL}
             rows += of_engines(*few, only, "local", local, True)
-            whole = {s: (DepolarisedEngine(model.engine, s),) * 2 for s in (1.0, *SIGNALS)}
+            whole = {s: DepolarisedEngine(model.engine, s) for s in (1.0, *SIGNALS)}
             rows += of_engines(*few, only, "global", whole, False)
     return [{"model": name, "seed": seed, **row} for row in rows]
 

@@ -209,10 +209,15 @@ def test_a_devices_noise_is_what_aer_itself_samples(device: str, circuit: Circui
 def test_a_noisy_circuit_is_computed_once_and_each_for_itself(monkeypatch) -> None:
     from qbench_engines import noisy
 
-    noisy._outcome.cache_clear()
-    computed = []
-    run = noisy.run
-    monkeypatch.setattr(noisy, "run", lambda *args: computed.append(args) or run(*args))
+    noisy.noisy_circuit.cache_clear()
+    computed, run = [], noisy.run
+
+    def counted(simulator, bound, measured, batch):
+        computed.extend([batch] * batch)
+        return run(simulator, bound, measured, batch)
+
+    monkeypatch.setattr(noisy, "run", counted)
+    monkeypatch.setattr(noisy, "JOB", 3)
     angles, state = inputs(SMALL, KINDS[2], batch=2)
     assert state is not None
     cases = [
@@ -233,6 +238,27 @@ def test_a_noisy_circuit_is_computed_once_and_each_for_itself(monkeypatch) -> No
     create_engine("aer:manila").probabilities(other, angles)
     create_engine("aer:lima").probabilities(SMALL, angles)
     assert len(computed) == 10
+
+
+@needs_qiskit
+def test_a_job_of_many_noisy_circuits_gives_each_what_it_has_alone(monkeypatch) -> None:
+    from qbench_engines import noisy
+
+    angles, state = inputs(SMALL, KINDS[2], batch=7)
+    monkeypatch.setattr(noisy, "JOB", 3)
+    for states in (None, state):
+        together = create_engine("aer:manila").probabilities(SMALL, angles, states)
+        noisy.noisy_circuit.cache_clear()
+        alone = [
+            create_engine("aer:manila").probabilities(
+                SMALL, angles[row : row + 1], None if states is None else states[row : row + 1]
+            )
+            for row in range(7)
+        ]
+        assert torch.equal(together, torch.cat(alone))
+    monkeypatch.setattr(noisy, "KNOWN", 4)
+    create_engine("aer:manila").probabilities(SMALL, angles)
+    assert len(noisy.noisy_circuit(SMALL, False, "manila", 1.0).known) == 4
 
 
 @needs_qiskit
