@@ -17,12 +17,29 @@ from qbench.text import one_line
 _LONGEST = 10_000  # characters of one angle
 _NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")  # not the e of 1e-3
 _CONSTANTS = {"pi": math.pi, "π": math.pi, "tau": math.tau, "τ": math.tau, "euler": math.e}
+
+
+def _quotient(over: Any, under: Any) -> Any:
+    if not (isinstance(over, int) and isinstance(under, int)):
+        return over / under
+    if over % under:
+        raise ValueError(f"whole numbers give a whole number in OpenQASM 3: write {over}.0/{under}")
+    return over // under
+
+
+def _power(base: Any, power: Any) -> Any:
+    if not (isinstance(base, int) and isinstance(power, int)):
+        return base**power
+    found = float(base) ** power  # whole numbers could grow without end
+    return int(found) if power >= 0 else found
+
+
 _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.Pow: operator.pow,
+    ast.Div: _quotient,
+    ast.Pow: _power,
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
@@ -35,6 +52,7 @@ _FUNCTIONS: Mapping[str, Callable[[float], float]] = {  # methods of Qiskit's ex
     "arctan": math.atan,
     "exp": math.exp,
     "log": math.log,
+    "sqrt": math.sqrt,
 }
 
 
@@ -51,8 +69,11 @@ def computed(text: str, values: Mapping[str, Any]) -> Any:
     try:
         if len(text) > _LONGEST:
             raise ValueError("it is too long")
-        python = _NAME.sub(r"_\g<0>", text.replace("^", "**"))  # no word of Python's, as lambda
-        return _value(ast.parse(python, mode="eval").body, values)
+        if "^" in text:
+            raise ValueError("^ works on bits in OpenQASM 3: write ** for a power")
+        python = _NAME.sub(r"_\g<0>", text)  # no word of Python's, as lambda
+        found = _value(ast.parse(python, mode="eval").body, values)
+        return float(found) if isinstance(found, int) else found
     except (
         *(ArithmeticError, ValueError, SyntaxError, TypeError, RecursionError),
         MemoryError,  # of the parser, where signs or brackets are nested too deeply
@@ -66,7 +87,7 @@ def computed(text: str, values: Mapping[str, Any]) -> Any:
 def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
     match node:
         case ast.Constant(value=int() | float() as number):
-            return float(number)
+            return number
         case ast.Name(id=name) if name[1:] in values:
             return values[name[1:]]
         case ast.Name(id=name) if name[1:] in _CONSTANTS:
@@ -80,7 +101,7 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
         ):
             of = _value(argument, values)
             if isinstance(of, ParameterExpression):
-                return getattr(of, name[1:])()
+                return of**0.5 if name == "_sqrt" else getattr(of, name[1:])()
             return _FUNCTIONS[name[1:]](of)
     written = re.sub(r"(?<!\w)_", "", ast.unparse(node))
     raise ValueError(f"{written!r} is not known")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from random_circuits import INPUTS, RandomCircuit
@@ -68,7 +70,7 @@ def reader():
 def test_what_the_language_allows():
     text = (
         "OPENQASM 3;\n/* two\nlines */ input angle[32] a; input float b; // inputs\n"
-        "gate mine(t, u) p, r { rx(t/2) p; inner(-u^2) r; cx p, r; }\n"
+        "gate mine(t, u) p, r { rx(t/2) p; inner(-u**2) r; cx p, r; }\n"
         "gate inner(v) s { ry(v + sin(pi/2)) s; barrier s; }\n"
         "qubit[2] q; bit[2] c; h q; cx q[0], q[1]; mine(a*2, b) q[1], q[0]; gphase(1.0);\n"
         "barrier q; U(0.1, 0.2, 0.3) q[0]; measure q[0] -> c[1]; c[0] = measure q[1];"
@@ -84,6 +86,34 @@ def test_what_the_language_allows():
 
 
 @pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("pi/2", math.pi / 2),
+        ("4/2", 2.0),
+        ("1.0/2", 0.5),
+        ("-2**2", -4.0),
+        ("2**-1", 0.5),
+        ("2**3/4", 2.0),
+        ("sqrt(2)*euler", math.sqrt(2) * math.e),
+        ("3*pi/4 - 1e-3", 3 * math.pi / 4 - 1e-3),
+    ],
+)
+def test_numbers_are_what_openqasm_3_makes_of_them(written, meant):
+    from qbench_circuits.arithmetic import computed
+
+    found = computed(written, {})
+    assert isinstance(found, float)
+    assert found == pytest.approx(meant, abs=1e-15)
+
+
+def test_the_square_root_of_an_input():
+    rows = torch.rand(4, 1) + 0.1
+    roots = from_openqasm(HEAD + "rx(sqrt(x0)) q; c = measure q;", ["x0"])
+    plain = from_openqasm(HEAD + "rx(x0) q; c = measure q;", ["x0"])
+    torch.testing.assert_close(roots(rows), plain(rows.sqrt()), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
     ("code", "reason"),
     [
         ("rx(x0) q[2];", r"names q\[2\], and there are 2"),
@@ -91,7 +121,9 @@ def test_what_the_language_allows():
         ("rx(x0) c;", "names 'c', which is not there"),
         ("rx(x1) q;", "'x1' is no angle"),
         ("rx(1/0) q;", "is no angle"),
-        ("rx(9^9^9^9) q;", "is no angle"),
+        ("rx(9**9**9**9) q;", "is no angle"),
+        ("rx(2^3) q;", r"\^ works on bits in OpenQASM 3: write \*\* for a power"),
+        ("rx(pi*(1/2)) q;", r"whole numbers give a whole number in OpenQASM 3: write 1.0/2"),
         ("rx((1).__class__) q;", "is no angle"),
         ("rx(open(1)) q;", "is no angle"),
         ("rx(" + "(" * 300 + "1" + ")" * 300 + ") q;", "is no angle"),
