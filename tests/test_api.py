@@ -371,6 +371,25 @@ def test_costly_certifiers_run_only_by_name(monkeypatch):
         qbench.certify("convnet", few(2), certifier="convnet-branching", eps=0.01)
 
 
+def test_what_shots_count_is_certified_by_name_alone():
+    images = few(6)
+    options = {"certifier": "counts", "eps": [0.005, 0.01, 0.02]}
+    found = qbench.certify("reup-hw4@statevector:100000", images, **options)
+    beside = qbench.certify("reup-hw4", images, engine="statevector", shots=100_000, **options)
+    attacked = qbench.evaluate("reup-hw4", "pgd", 0.02, data=images).per_image
+    assert torch.equal(found.radius, beside.radius)
+    assert found.confidence == 0.999
+    assert found.certified_accuracy(0.01) >= 0.5
+    kept = attacked["adversarial_prediction"] == attacked["label"]
+    assert kept[found.radius >= 0.02].all()
+    with pytest.raises(UsageError, match="counts certifies what is counted: give shots"):
+        qbench.certify("reup-hw4", images, **options)
+    with pytest.raises(UsageError, match="certify reup-hw4"):
+        qbench.certify("reup-hw4", images, shots=100)
+    with pytest.raises(Unsupported, match="counts does not cover"):
+        qbench.certify("convnet", images, shots=100, **options)
+
+
 def test_smoothing_certifies_any_model_by_name():
     # Of a linear score the smoothed class is the class itself, and its ℓ2 radius the distance to
     # the boundary: |z| / ‖w‖ (Cohen et al. 2019, Prop. 4 with σ large enough to see both classes).

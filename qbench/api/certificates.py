@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from qbench.api.arguments import read_budgets, read_norm, read_plugins
-from qbench.api.evaluation import fitted_model
+from qbench.api.evaluation import fitted_model, running_on
 from qbench.datasets.attacked import Box, attacked_images
 from qbench.datasets.base import Split
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation.placing import Placing
 from qbench.evaluation.radii import BUDGETS, certify_images
-from qbench.model_names import ModelName
+from qbench.model_names import ModelName, with_engine
 from qbench.registry import Registry, load_registry
 from qbench.specs import Norm, Perturbations
 
@@ -87,6 +87,8 @@ def certify(
     norm: Any = "linf",
     eps: Any = None,
     box: Box = (0.0, 1.0),
+    engine: str | None = None,
+    shots: int | None = None,
     plugins: Sequence[Path | str] = (),
     seed: int = 0,
     **params: Any,
@@ -95,6 +97,8 @@ def certify(
 
     Args:
         model, data, norm, box, plugins, seed: As for `evaluate`.
+        engine, shots: As for `evaluate`. What shots count on an engine, noise included, is
+            certified by `certifier="counts"`; every other one is about the exact circuit.
         certifier: As `qbench certifiers` lists it; None for the best of all that cover the model.
             One that is costly, or certifies a smoothed version of the model, runs only by name.
         eps: Budgets that matter, several or one; a certifier that decides one budget at a time need
@@ -107,11 +111,17 @@ def certify(
     """
     files = read_plugins(plugins)
     registry, norm = load_registry(files), read_norm(norm)
+    name = ModelName("the model", engine, shots)
     if isinstance(model, str):
-        asked = ModelName.parse(model)
-        Placing(registry, [model], None, None).refuse_certificates([asked])
-        model = asked.model  # the same function on any exact engine
+        name = with_engine(model, engine, shots)
+        model = name.model
     names = _certifiers(registry, certifier, norm, params)
+    counted = any(registry.get("certifier", one).spec.counted for one in names)
+    placing = Placing(registry, [str(name)], None, None)
+    if counted and name.shots is None:
+        raise UsageError(f"{certifier} certifies what is counted: give shots, e.g. 4096")
+    if not counted:
+        placing.refuse_certificates([name])
     budgets = BUDGETS[norm] if eps is None else tuple(sorted(set(read_budgets(eps)[0]) - {0.0}))
     given = attacked_images(data, box, files)
     adapted = fitted_model(model, given, box, seed, files)
@@ -121,12 +131,15 @@ def certify(
     module = adapted.unwrapped(split.x)
     perturbations = Perturbations(norm=norm, eps=budgets, box=box)
     best: Certificates | None = None
-    for name in names:
-        try:
-            one = _certificates(registry, name, module, split, perturbations, seed, params)
-        except Unsupported:
-            continue
-        best = one if best is None else _better(best, one)
+    # Proofs are of the same function on any exact engine.
+    where = (name.engine, name.shots) if counted else (None, None)
+    with running_on(module, *where, seed, registry):
+        for one in names:
+            try:
+                found = _certificates(registry, one, module, split, perturbations, seed, params)
+            except Unsupported:
+                continue
+            best = found if best is None else _better(best, found)
     if best is None:
         smoothed = [n for n, p in registry.all("certifier").items() if p.spec.smoothed]
         raise Unsupported(
