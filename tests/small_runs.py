@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from qbench.evaluation.executors import InProcess
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
 from qbench.evaluation.scheduler import Scheduler
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import Task, run_task
 from qbench.records.record import Record
 from qbench.records.results import Result

@@ -14,7 +14,7 @@ from qbench import hookspecs
 from qbench.cli import cli
 from qbench.datasets.base import load_data
 from qbench.datasets.fitting import fitted
-from qbench.evaluation.planner import RunSelection
+from qbench.evaluation.selection import RunSelection
 from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
 from qbench.registry import load_registry

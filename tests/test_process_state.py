@@ -66,7 +66,8 @@ def make():
 
 def test_a_plugin_that_replaces_our_code_is_found_out(tmp_path):
     from qbench.evaluation import scoring
-    from qbench.evaluation.planner import RunSelection, make_plan
+    from qbench.evaluation.planner import make_plan
+    from qbench.evaluation.selection import RunSelection
     from qbench.evaluation.task import run_task
 
     honest = scoring.margins

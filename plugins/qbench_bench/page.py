@@ -219,6 +219,8 @@ def _amplitudes(report: Report) -> str:
             f"- on {threads(count)}, ×{ratios[0]:.2f} an amplitude, "
             f"×{ratios[1]:.2f} an amplitude and qubit"
         )
+    work = [row.multiply_adds / (row.batch * row.layers * 2**row.qubits) for row in found]
+    spread.append(f"- in multiply-adds alone, ×{max(work) / min(work):.2f} an amplitude")
     lines = "\n".join(spread)
     return f"""## Cost of an amplitude
 

@@ -14,7 +14,8 @@ from qbench.attack_strings import parse_attack
 from qbench.engines import create_engine
 from qbench.errors import StoreError, UsageError
 from qbench.evaluation.attack import AttackTask
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.training import TrainingTask
 from qbench.files import read_file, write_atomically
 from qbench.plugin_files import PluginFile

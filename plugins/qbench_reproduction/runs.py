@@ -10,7 +10,8 @@ import click
 from qbench.cli.running import run_tasks
 from qbench.errors import StoreError
 from qbench.evaluation.executors import open_executor
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import Task
 from qbench.records.results import Results
 from qbench.records.store import RunStore

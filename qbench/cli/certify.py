@@ -117,7 +117,7 @@ def certify(
       qbench certify --models convnet --certifiers smoothing --norm l2
       qbench certify --models reup-hw4@aer:marrakesh:4096 --certifiers counts
     """
-    from qbench.evaluation.planner import RunSelection
+    from qbench.evaluation.selection import RunSelection
 
     both: tuple[Norm, ...] = ("linf", "l2")
     selection = RunSelection(

@@ -115,7 +115,8 @@ def _run(
     weights: tuple[WeightsFile, ...],
 ) -> tuple[list[Record], Mapping[str, Tensor] | None]:
     """What a run measures of a model before it attacks it, and its first trained weights."""
-    from qbench.evaluation.planner import RunSelection, make_plan
+    from qbench.evaluation.planner import make_plan
+    from qbench.evaluation.selection import RunSelection
     from qbench.evaluation.task import run_task
     from qbench.weights.files import unpack
 

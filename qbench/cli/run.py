@@ -123,7 +123,7 @@ def run(
       qbench run --models mine --plugin mine.py --archive leaderboard/results
       qbench run --executor tcp://scheduler:8786    on Dask's workers
     """
-    from qbench.evaluation.planner import RunSelection
+    from qbench.evaluation.selection import RunSelection
 
     selection = RunSelection(
         models=models,

@@ -18,7 +18,7 @@ from qbench.text import one_line
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
-    from qbench.evaluation.planner import RunSelection
+    from qbench.evaluation.selection import RunSelection
     from qbench.evaluation.task import Task
     from qbench.records.record import Record
     from qbench.records.results import Results

@@ -5,88 +5,34 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from qbench.attack_strings import attack_label, parse_attack
 from qbench.datasets.base import load_data
-from qbench.datasets.fitting import fitted
-from qbench.errors import UsageError, WeightsError
+from qbench.errors import UsageError
 from qbench.evaluation.attack import AttackTask
 from qbench.evaluation.checks import REVISION as CHECKS
 from qbench.evaluation.checks import ChecksTask
 from qbench.evaluation.choosing import Chooser
 from qbench.evaluation.fresh import REVISION as FRESH
 from qbench.evaluation.fresh import FreshTask, how_many
-from qbench.evaluation.isolation import isolated, time_limit
-from qbench.evaluation.lipschitz import LipschitzTask
 from qbench.evaluation.placing import Placing
-from qbench.evaluation.provenance import by_itself, weights_of
-from qbench.evaluation.radii import BUDGETS, RadiiTask
-from qbench.evaluation.task import TIME_LIMIT_S, Task
+from qbench.evaluation.planned_certificates import CertificatePlan
+from qbench.evaluation.planned_training import TrainingPlan
+from qbench.evaluation.provenance import by_itself
+from qbench.evaluation.radii import BUDGETS
+from qbench.evaluation.selection import RunSelection
+from qbench.evaluation.task import Task
 from qbench.evaluation.training import TrainingTask
 from qbench.evaluation.transfer import TransferTask
 from qbench.model_names import OWN, ModelName
-from qbench.plugin_files import PluginFile
 from qbench.protocols import DEFAULT, Protocol, load_protocol
 from qbench.provided import Provided, Scalar
 from qbench.records import columns
 from qbench.records import identity as ids
 from qbench.records.worst import ranking_eps
 from qbench.registry import Registry, load_registry
-from qbench.specs import AttackSpec, CertifierSpec, ModelSpec, Norm
-from qbench.weights.files import fingerprint, unpack
-from qbench.weights.given import WeightsFile
-from qbench.weights.zoo import Zoo
-
-
-@dataclass(frozen=True, kw_only=True)
-class RunSelection:
-    """What to run.
-
-    Args:
-        models: Names, globs or `all`, each perhaps on an engine: `reup@aer:marrakesh:4096`.
-        attacks: The same, or a name with parameters: `pgd:steps=100:restarts=5`; empty for none.
-        certifiers: Names, globs or `all`, which leaves out what certifies a smoothed version of a
-            model: that is asked for by name. What certifies from counts runs where there are
-            shots. Empty for none.
-        effort: Whether costly certifiers run without being named, `high`, or not, `default`.
-        norm: Of the attacks; the protocol's when None. Another one needs `eps`.
-        norms: Norms of the certificates of single images; that of the attacks when None, empty for
-            none.
-        engine, shots: Where the circuits of all quantum models run when they are attacked or
-            certified from counts, and how often each is run, unless names say so; their own engine,
-            exactly, when None.
-        attacked: Whether attacks see that engine, or the ideal simulator; when None, the ideal one
-            where any attack needs gradients that the engine does not give.
-        protocol: Name of the protocol.
-        dataset: The data set; the protocol's when None.
-        seeds: Seeds; the protocol's when None.
-        eps: Budgets; the protocol's when None.
-        limit: How many of the protocol's images; all when None.
-        time_limit_s: How long each task may take.
-        retrain: Train afresh instead of taking weights from the zoo.
-        weights: Files of weights that were trained elsewhere.
-        plugins: Plugins given as files.
-    """
-
-    models: Sequence[str] = ("all",)
-    attacks: Sequence[str] = ("pgd",)
-    certifiers: Sequence[str] = ("all",)
-    effort: Literal["default", "high"] = "default"
-    norm: Norm | None = None
-    norms: Sequence[Norm] | None = None
-    engine: str | None = None
-    shots: int | None = None
-    attacked: Literal["engine", "ideal"] | None = None
-    protocol: str = DEFAULT
-    dataset: str | None = None
-    seeds: Sequence[int] | None = None
-    eps: Sequence[float] | None = None
-    limit: int | None = None
-    time_limit_s: float = TIME_LIMIT_S
-    retrain: bool = False
-    weights: tuple[WeightsFile, ...] = ()
-    plugins: tuple[PluginFile, ...] = ()
+from qbench.specs import AttackSpec
 
 
 @dataclass(frozen=True)
@@ -142,9 +88,13 @@ class _Planner:
         self.placing = Placing(self.registry, selection.models, selection.engine, selection.shots)
         chosen = self.protocol.selection
         self.dataset = load_data(selection.dataset or chosen.dataset, selection.plugins)
-        self.zoo = Zoo.shipped(self.dataset.name)
         images = chosen.images(self.dataset, selection.limit)
-        self.data = self._data(chosen.split, len(images.y))
+        self.data = ids.Data(
+            name=self.dataset.name,
+            sha256=self.dataset.sha256,
+            split=chosen.split,
+            images=len(images.y),
+        )
         self.chooser = Chooser(
             self.registry,
             self.dataset,
@@ -157,21 +107,15 @@ class _Planner:
         self.names = self.placing.names(
             {name: model.provided for name, model in self.models.items()}, note
         )
-        self.norms = (self.measured.norm,) if selection.norms is None else selection.norms
-        self.certifiers = (
-            self.registry.select("certifier", selection.certifiers) if selection.certifiers else []
+        self.certificates = CertificatePlan(selection, self.registry, self.measured.norm, self.eps)
+        self.certificates.refuse(self.names, self.placing, attacked=bool(self.attacks))
+        self.trainings = TrainingPlan(
+            selection, self.registry, self.dataset, self._protocol(), self.chooser, self.models
         )
-        named = [name for name in self.certifiers if name in selection.certifiers]
-        counted = [name for name in named if self._spec(name).counted]
-        if counted and not any(name.shots for name in self.names):
-            raise UsageError(f"{counted[0]} certifies what is counted: give --shots, e.g. 4096")
 
     def plan(self, known: frozenset[str]) -> list[Task]:
-        if self.certifiers and not self.attacks:
-            counted = self._counting
-            self.placing.refuse_certificates([n for n in self.names if not (counted and n.shots)])
         trained = {
-            (model, seed): self._training(model, seed)
+            (model, seed): self.trainings.task(model, seed)
             for model, chosen in self.models.items()
             for seed in chosen.seeds
         }
@@ -195,8 +139,10 @@ class _Planner:
             training = trained[name.model, seed]
             tasks += [self._checks(name, training), *self._fresh(name, training)]
         for training in list(trained.values()) if self.selection.certifiers else []:
-            if training.identity.model.name in self.models:
-                tasks += self._certified(training)
+            model = training.identity.model.name
+            if model in self.models:
+                about, common = self._about(training), self._common(training)
+                tasks += self.certificates.tasks(model, self._counting(model), about, common)
         return list({task.identity.id: task for task in tasks}.values())
 
     def _eps(self) -> Sequence[float]:
@@ -228,59 +174,6 @@ class _Planner:
                 found[f"{one} {given}"] = _Attack(provided, given)
         return list(found.values())
 
-    def _training(self, model: str, seed: int) -> TrainingTask:
-        chosen = self.models.get(model)
-        if chosen is None:
-            chosen = self.chooser.with_weights(self._provided(model), [seed])
-        provided, given = chosen.provided, chosen.given.get(seed)
-        spec, selection = provided.spec, self.selection
-        zoo = initial = None
-        if given is None and not selection.retrain:
-            zoo = self._from_zoo(spec, seed)
-        if given is None and zoo is None:
-            initial = self._untrained(provided, seed)
-        return TrainingTask(
-            identity=ids.TrainingId(
-                protocol=self._protocol(),
-                data=self._data("train", len(self.dataset.train.y)),
-                model=ids.Model(name=model, revision=spec.revision, seed=seed),
-            ),
-            zoo=zoo,
-            given=given,
-            initial=initial,
-            limit=selection.limit,
-            time_limit_s=selection.time_limit_s,
-            plugins=selection.plugins,
-        )
-
-    def _provided(self, model: str) -> Provided[ModelSpec]:
-        """A model made for the data set."""
-        return fitted(self.registry.get("model", model), self.dataset)
-
-    def _untrained(self, provided: Provided[ModelSpec], seed: int) -> str | None:
-        """Fingerprint of the untrained model; None where it cannot be made, as its training says.
-
-        The other models of a run are not held up by one that does not come to be.
-        """
-        try:
-            with isolated(seed), time_limit(self.selection.time_limit_s):
-                return weights_of(provided.create())
-        except (Exception, SystemExit):
-            return None
-
-    def _from_zoo(self, spec: ModelSpec, seed: int) -> str | None:
-        """Fingerprint of a model's weights in the zoo; None where it has none for this data."""
-        if self.zoo.sha256(spec.name, seed) is None:
-            return None
-        state, about = unpack(self.zoo.read(spec.name, seed), f"the zoo's {spec.name}")
-        if about.dataset_sha256 != self.dataset.sha256:
-            return None
-        if (about.revision, about.recipe) != (spec.revision, spec.recipe):
-            raise WeightsError(
-                f"the zoo's {spec.name} comes from another recipe or revision: use --retrain"
-            )
-        return fingerprint(state.weights)
-
     def _attacked(self, name: ModelName, trained: TrainingTask) -> list[AttackTask]:
         return [
             self._attack(name, trained, attack, eps) for attack in self.attacks for eps in self.eps
@@ -308,18 +201,11 @@ class _Planner:
         self, name: ModelName, seed: int, known: frozenset[str]
     ) -> tuple[TrainingTask, list[AttackTask]] | None:
         """What was attacked before with the same attacks, of a model that is not selected."""
-        spec = self.registry.get("model", name.model).spec
-        about = TrainingTask(
-            identity=ids.TrainingId(
-                protocol=self._protocol(),
-                data=self._data("train", len(self.dataset.train.y)),
-                model=ids.Model(name=name.model, revision=spec.revision, seed=seed),
-            )
-        )
+        about = TrainingTask(identity=self.trainings.identity(name.model, seed))
         if about.identity.id not in known:
             return None
         found = [task for task in self._attacked(name, about) if task.identity.id in known]
-        return (self._training(name.model, seed), found) if found else None
+        return (self.trainings.task(name.model, seed), found) if found else None
 
     def _transfers(
         self,
@@ -391,53 +277,6 @@ class _Planner:
         new = make(how_many(self.data.images))
         return columns.fingerprint({"x": new.x.numpy(), "y": new.y.numpy()})
 
-    def _certified(self, trained: TrainingTask) -> list[Task]:
-        """A task a certifier that covers the model: its Lipschitz bound, or radii in each norm.
-
-        Where none does, one skipped record of each kind says so.
-        """
-        model = trained.identity.model.name
-        covering, common, about = self._covering(model), self._common(trained), self._about(trained)
-        exact = [one for one in covering if not one.spec.counted]
-        none = [None] if any(not self._spec(name).counted for name in self.certifiers) else []
-        bounds = [one for one in exact if not one.spec.norms]
-        tasks: list[Task] = [
-            LipschitzTask(**common, identity=ids.LipschitzId(**about, certifier=_method(one)))
-            for one in bounds or none
-        ]
-        for norm in self.norms:
-            eps = list(self._budgets(norm))
-            radii = [one for one in exact if norm in one.spec.norms]
-            asked = [(one, None) for one in radii or none] + [
-                (one, engine)
-                for one in covering
-                if one.spec.counted and norm in one.spec.norms
-                for engine in self._counted_on(model)
-            ]
-            for one, engine in asked:
-                at = about | {"certifier": _method(one), "norm": norm, "eps": eps}
-                tasks.append(RadiiTask(**common, identity=ids.RadiiId(**at, engine=engine)))
-        return tasks
-
-    def _covering(self, model: str) -> list[Provided[CertifierSpec]]:
-        structure = self.registry.get("model", model).spec.structure
-        found = [self.registry.get("certifier", name) for name in self.certifiers]
-        named, high = set(self.selection.certifiers), self.selection.effort == "high"
-
-        def asked(spec: CertifierSpec) -> bool:
-            return (
-                spec.counted
-                or spec.by_default
-                or spec.name in named
-                or (high and not spec.smoothed)
-            )
-
-        return [one for one in found if one.spec.covers(structure) and asked(one.spec)]
-
-    def _budgets(self, norm: Norm) -> tuple[float, ...]:
-        own = self.eps if norm == self.measured.norm else ()
-        return tuple(sorted({*BUDGETS[norm], *(float(eps) for eps in own if eps > 0)}))
-
     @property
     def _white_box(self) -> bool:
         """Whether an attack needs gradients. All attacks of a run see the same engine, so that the
@@ -458,15 +297,7 @@ class _Planner:
         where = name.engine or spec.engine or OWN
         return ids.Engine(name=where, shots=name.shots, attacked=attacked)
 
-    @property
-    def _counting(self) -> bool:
-        """Whether something certifies from counts."""
-        return any(self._spec(name).counted for name in self.certifiers)
-
-    def _spec(self, certifier: str) -> CertifierSpec:
-        return self.registry.get("certifier", certifier).spec
-
-    def _counted_on(self, model: str) -> list[ids.Engine]:
+    def _counting(self, model: str) -> list[ids.Engine]:
         """The engines that count outcomes of a model's circuits."""
         names = [name for name in self.names if name.model == model and name.shots is not None]
         found = [self._engine(name, gradient=False) for name in names]
@@ -474,11 +305,6 @@ class _Planner:
 
     def _protocol(self) -> ids.Protocol:
         return ids.Protocol(name=self.protocol.name, sha256=self.protocol.sha256)
-
-    def _data(self, split: Any, images: int) -> ids.Data:
-        return ids.Data(
-            name=self.dataset.name, sha256=self.dataset.sha256, split=split, images=images
-        )
 
     def _about(self, trained: TrainingTask) -> dict[str, Any]:
         return {
@@ -495,17 +321,6 @@ class _Planner:
             "time_limit_s": selection.time_limit_s,
             "plugins": selection.plugins,
         }
-
-
-def _method(provided: Provided[CertifierSpec] | None) -> ids.Method | None:
-    if provided is None:
-        return None
-    spec = provided.spec
-    return ids.Method(name=spec.name, revision=spec.revision, params=provided.resolved({}))
-
-
-def _or_none(found: list[Provided[CertifierSpec]]) -> Sequence[Provided[CertifierSpec] | None]:
-    return found or [None]
 
 
 def _distinct(values: Sequence[Any]) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ import qbench
 from qbench.cli import cli
 from qbench.engines.modules import engine_of
 from qbench.errors import UsageError
-from qbench.evaluation.planner import RunSelection
+from qbench.evaluation.selection import RunSelection
 from qbench.plugin_files import PluginFile
 from qbench.registry import load_registry
 

@@ -8,7 +8,7 @@ import torch
 from small_runs import run
 
 from qbench.datasets.base import load_data
-from qbench.evaluation.planner import RunSelection
+from qbench.evaluation.selection import RunSelection
 from qbench.plugin_files import PluginFile
 from qbench.protocols import load_protocol
 from qbench.records.store import RunStore

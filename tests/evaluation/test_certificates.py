@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from qbench.errors import DataError, Unsupported, UsageError, VerificationError
 from qbench.evaluation.lipschitz import SAMPLES, certify, largest_jacobian_norm, sample_points
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
 from qbench.evaluation.radii import RadiiTask
+from qbench.evaluation.selection import RunSelection
 from qbench.interfaces import LipschitzBound
 from qbench_classical.models import ConvNet, Fourier
 

@@ -12,7 +12,8 @@ from qbench.datasets.base import Split
 from qbench.errors import Unsupported
 from qbench.evaluation import checks
 from qbench.evaluation.checks import ChecksTask
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import TaskContext, run_task
 
 SMALL = RunSelection(models=("convnet",), seeds=(0,), eps=(0.1,), limit=20)

@@ -8,7 +8,8 @@ import pytest
 from dishonest import FLAGS
 from small_runs import run
 
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import run_task
 from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore

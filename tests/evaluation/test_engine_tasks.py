@@ -11,8 +11,9 @@ from small_runs import run_by_hand
 
 from qbench.engines import create_engine
 from qbench.errors import Unsupported, UsageError
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
 from qbench.evaluation.radii import certify_images
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import run_task
 from qbench.interfaces import Radii
 from qbench.records.identity import RadiiId

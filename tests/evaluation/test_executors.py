@@ -17,8 +17,9 @@ from small_runs import run
 from qbench.errors import UnknownNameError, UsageError
 from qbench.evaluation import executors
 from qbench.evaluation.executors import InProcess, open_executor
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
 from qbench.evaluation.scheduler import Scheduler
+from qbench.evaluation.selection import RunSelection
 from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
 from qbench.report.collect import collect

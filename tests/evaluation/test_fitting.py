@@ -12,7 +12,8 @@ from qbench.api import load_model
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.datasets.fitting import fitted
 from qbench.errors import Unsupported, UsageError
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.plugin_files import PluginFile
 from qbench.registry import load_registry
 from qbench.weights.files import unpack

@@ -10,7 +10,8 @@ from qbench.datasets.base import load_data
 from qbench.datasets.glyphs import draw_fresh
 from qbench.errors import DataError
 from qbench.evaluation.fresh import FreshTask
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import run_task
 from qbench.plugin_files import PluginFile
 

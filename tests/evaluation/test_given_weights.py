@@ -14,7 +14,8 @@ from torch import nn
 
 from qbench.datasets.base import load_data
 from qbench.errors import UsageError, WeightsError
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.verification import verify
 from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore

@@ -12,7 +12,8 @@ from small_runs import run
 
 import qbench
 from qbench.errors import UnknownNameError, UsageError
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.model_names import ModelName
 from qbench.records.store import RunStore
 from qbench.report import summary_table

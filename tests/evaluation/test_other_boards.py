@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from small_runs import run
 
 from qbench.cli import cli
-from qbench.evaluation.planner import RunSelection
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.verification import verify
 from qbench.records.archive import Archive
 from qbench.records.store import RunStore

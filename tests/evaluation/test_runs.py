@@ -22,7 +22,8 @@ from qbench.datasets.base import load_data
 from qbench.datasets.fitting import fitted
 from qbench.errors import QbenchError, UsageError, WeightsError
 from qbench.evaluation.executors import InProcess, open_executor
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import TaskContext, run_task
 from qbench.plugin_files import PluginFile
 from qbench.records.store import RunStore
@@ -170,7 +171,9 @@ def test_versions_are_not_identity_and_revisions_are(monkeypatch):
             assert ids() == before
             raised = replace(specs[name].spec, revision=2)
             patch.setitem(specs, name, replace(specs[name], spec=raised))
-            patch.setattr("qbench.evaluation.planner._Planner._from_zoo", lambda *_: "0" * 64)
+            patch.setattr(
+                "qbench.evaluation.planned_training.TrainingPlan._from_zoo", lambda *_: "0" * 64
+            )
             after = ids()
         assert {kind for kind in before if before[kind] != after[kind]} == changed
 
@@ -484,7 +487,7 @@ def test_a_changed_zoo_file_stops_the_plan(monkeypatch, tmp_path):
     content = bytearray(target.read_bytes())
     content[-1] ^= 1
     target.write_bytes(content)
-    monkeypatch.setattr("qbench.evaluation.planner.Zoo.shipped", lambda _: Zoo(tmp_path))
+    monkeypatch.setattr("qbench.evaluation.planned_training.Zoo.shipped", lambda _: Zoo(tmp_path))
     with pytest.raises(WeightsError, match="were changed: SHA-256 is"):
         make_plan(SMALL)
 

@@ -25,7 +25,7 @@ from tampering import cut, edited, first, read, rehashed, swap, write
 
 import qbench.report.submission as packing
 from qbench.errors import QbenchError, StoreError, UsageError
-from qbench.evaluation.planner import RunSelection
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.verdict import Verdict
 from qbench.evaluation.verification import verify
 from qbench.plugin_files import PluginFile

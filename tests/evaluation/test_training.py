@@ -11,8 +11,8 @@ from qbench.api import evaluate, load_dataset, load_model
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.errors import PluginError, VerificationError, WeightsError
 from qbench.evaluation.executors import InProcess
-from qbench.evaluation.planner import RunSelection
 from qbench.evaluation.provenance import card_of
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.training import train, train_provided
 from qbench.evaluation.zoo_training import TrainingJob, train_one, train_zoo
 from qbench.plugin_files import PluginFile

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from qbench.engines import create_engine
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import TaskContext, run_task
 from qbench.records.identity import Engine, Method, RadiiId
 from qbench.records.record import Device

@@ -184,7 +184,8 @@ def test_several_models_are_refused_before_any_is_made(hardware, monkeypatch):
 
 def test_a_run_on_a_paid_device_is_refused_before_the_work(monkeypatch):
     from qbench.evaluation.choosing import Chooser
-    from qbench.evaluation.planner import RunSelection, make_plan
+    from qbench.evaluation.planner import make_plan
+    from qbench.evaluation.selection import RunSelection
 
     monkeypatch.setattr(Chooser, "choose", lambda *_: pytest.fail("models were prepared"))
     with pytest.raises(UsageError, match="paid by the job: use 'qbench hardware run'"):

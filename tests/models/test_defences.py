@@ -12,7 +12,8 @@ from qbench.circuits.circuit import Circuit
 from qbench.circuits.torch_engine import TorchEngine, expectations, kronecker, rotation_matrices
 from qbench.datasets.base import Dataset, Split, load_data
 from qbench.errors import Unsupported
-from qbench.evaluation.planner import RunSelection, make_plan
+from qbench.evaluation.planner import make_plan
+from qbench.evaluation.selection import RunSelection
 from qbench.evaluation.task import TaskContext
 from qbench.registry import load_registry
 from qbench_classical.purifier import Purified, fit, purified_convnet

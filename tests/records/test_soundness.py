@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from small_runs import run_by_hand
 
-from qbench.evaluation.planner import RunSelection
+from qbench.evaluation.selection import RunSelection
 from qbench.records import soundness
 from qbench.records.record import Device
 from qbench.records.results import Results
