@@ -2,13 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test test-slow environments lint docs clean
+.PHONY: run test test-slow environments lint kernels docs clean
 
 run: .venv/installed
 	$(BIN)/qbench run --models all --attacks pgd
 
 # One worker more than the cores of a small machine: tests also wait, for processes and time limits.
-test: .venv/installed-test lint
+test: .venv/installed-test
+	$(MAKE) --jobs 2 lint kernels
 	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-slow: .venv/installed-test .venv/installed-docs
@@ -22,6 +23,11 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# A small run that compiles the loops, which workers of the tests would each do for themselves.
+kernels: .venv/installed
+	out=$$(mktemp -d) && $(BIN)/qbench run --models reup,amplitude,convnet,reup-hw4 --seeds 0 --limit 1 \
+	    --attacks fgsm --eps 0.1 --out $$out >/dev/null && rm -r $$out
 
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/manual

@@ -56,7 +56,8 @@ def test_the_leaderboard_from_one_command(qbench_cli, tmp_path):
 
 
 def test_a_second_run_in_a_folder_adds_its_models(qbench_cli, tmp_path):
-    small = ("--seeds", "0", "--limit", "6", "--eps", "0.1", "--attacks", "fgsm", "--jobs", "1")
+    small = ("--seeds", "0", "--limit", "6", "--eps", "0.1", "--attacks", "fgsm", "--jobs", "1",
+             "--no-certify")  # fmt: skip
     for models in ("fourier", "fourier-at"):
         result = qbench_cli("run", "--models", models, *small, "--out", "o")
         assert result.returncode == 0, result.stderr
@@ -382,9 +383,10 @@ def test_another_norm_has_a_board_of_its_own(qbench_cli, tmp_path):
     for norm, source in (("l2", "-l2"), ("linf", "")):
         eps = "0.5" if norm == "l2" else "0.1"
         out = ("--out", f"run{source}")
-        assert qbench_cli("run", *small, "--norm", norm, "--eps", eps, *out).returncode == 0
+        one = ("--models", "fourier", *small[2:], "--attacks", "fgsm")
+        assert qbench_cli("run", *one, "--norm", norm, "--eps", eps, *out).returncode == 0
         added = qbench_cli("leaderboard", "add", f"run{source}", "--archive", "archive")
-        assert f"archive/glyphs-linf-v1{source}: fourier, fourier-at" in added.stdout
+        assert f"archive/glyphs-linf-v1{source}: fourier" in added.stdout
     assert sorted(p.name for p in (tmp_path / "archive").iterdir()) == [
         "glyphs-linf-v1", "glyphs-linf-v1-l2",
     ]  # fmt: skip

@@ -251,6 +251,7 @@ def qbench_models():
 """
 
 
+@pytest.mark.slow
 def test_a_plugin_file_may_hand_in_a_plain_torch_layer(qbench_cli, tmp_path: Path) -> None:
     (tmp_path / "my_layer.py").write_text(PLUGIN)
     result = qbench_cli(

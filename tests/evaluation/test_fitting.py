@@ -196,6 +196,7 @@ def test_of_all_models_those_that_do_not_fit_are_left_out(plugin):
         make_plan(RunSelection(models=("conv*",), dataset="small", seeds=(0,), plugins=(plugin,)))
 
 
+@pytest.mark.slow
 def test_a_run_on_another_data_set_from_training_to_certificates(plugin, tmp_path):
     selection = RunSelection(
         models=("reup", "amplitude", "fourier", "reup-hw4"), dataset="small", seeds=(0,),

@@ -134,7 +134,7 @@ def test_worst_images_on_record_and_models_that_are_only_there(
         assert page.locator("img").count() == 0
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", [pytest.param("light", marks=pytest.mark.slow), "dark"])
 def test_fits_a_phone_and_both_themes(browser: Browser, site: Path, scheme: str) -> None:
     phone = {"viewport": {"width": 360, "height": 740}, "color_scheme": scheme}
     with opened(browser, site, "explorer.html#model=fourier&image=7&eps=0.1", **phone) as page:

@@ -120,7 +120,7 @@ def test_no_image_is_broken_within_its_radius(seed, qubits, layers, repeats, sca
         assert (fall[radius > 0] > 0).all(), certifier
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 2**20),
     qubits=st.integers(2, 3),
@@ -569,7 +569,7 @@ def test_circuit_for_devices() -> None:
     load_into(model, state.weights, "reup-hw8")
     model = model.double()
     split = load_data("glyphs").test
-    x, y = torch.as_tensor(split.x)[::10].double(), torch.as_tensor(split.y)[::10]
+    x, y = torch.as_tensor(split.x)[::20].double(), torch.as_tensor(split.y)[::20]
     for norm, budgets in BUDGETS.items():
         about = Perturbations(norm=norm, eps=budgets)
         found = [_radii(certifier, model, x, y, about) for certifier in CERTIFIERS]
