@@ -5,7 +5,7 @@ Other libraries are imported by name at run time: they are optional, and take se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial, reduce
 from importlib import import_module
 from typing import Any
@@ -50,6 +50,7 @@ def contenders(threads: int) -> tuple[Contender, ...]:
             "our reference engine: plain torch, complex64, autograd",
             partial(by_engine, engine=TorchEngine()),
         ),
+        *_on_a_gpu(),
         Contender(
             "JAX, fused",
             "written by hand for JAX, complex64, jit over the whole of forward and reverse; "
@@ -96,6 +97,29 @@ def contenders(threads: int) -> tuple[Contender, ...]:
             loops=True,
         ),
     )
+
+
+def _on_a_gpu() -> Iterator[Contender]:
+    """The `torch` engine on the GPU that torch has, if it has one."""
+    if torch.cuda.is_available():
+        yield Contender(
+            "torch, GPU",
+            f"the same on {torch.cuda.get_device_name()}; angles lie there before, results are "
+            "copied back",
+            _gpu,
+            torch=False,
+        )
+
+
+def _gpu(problem: Problem) -> Prepared:
+    there = Problem(problem.circuit, problem.angles.cuda(), problem.cotangent.cuda())
+    prepared = by_engine(there, TorchEngine())
+
+    def gradient() -> Result:
+        values, by_angle = prepared.gradient()
+        return values.cpu(), by_angle.cpu()
+
+    return Prepared(lambda: prepared.forward().cpu(), gradient)
 
 
 def _pennylane(
