@@ -25,7 +25,8 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def summary(report: dict[str, Any]) -> str:
     """What goes with the table of results: the device, the errors, the signal that is left."""
-    device = f"{report['device']}, calibrated {report['calibrated']}, {report['shots']} shots"
+    when = report["calibrated"] or "at a time not said"
+    device = f"{report['device']}, calibrated {when}, {report['shots']} shots"
     error = report["score_error"]
     lines = [f"{device}, {report['jobs']} jobs; standard error of a score {error:.3f}"]
     for way, signal in report["signal"].items():
@@ -72,7 +73,7 @@ def print_estimate(
     click.echo(f"{plan.model} seed {plan.seed} on {plan.engine}, {plan.shots} shots a circuit\n")
     named = ("device", "calibrated", "qubits", "two_qubit_gates", "depth", "duration_s")
     for name in (*named, "estimated_success"):
-        value = about[name]
+        value = "not said" if about[name] is None else about[name]
         text = f"{value:.3g}" if isinstance(value, float) else str(value)
         click.echo(f"{name.replace('_', ' '):<18} {text}")
     click.echo(f"\n{table(cost.rows)}")

@@ -55,6 +55,7 @@ def test_the_whole_path_by_the_same_command(extra, device, tmp_path):
     ran = _call(python, *words, where=tmp_path)
     assert ran.returncode == 0, ran.stderr
     report = json.loads((tmp_path / "run/hardware/report.json").read_text())
+    assert "None" not in ran.stdout
     assert report["engine"] == device
     assert report["images"] == 4
     assert 0.5 < report["signal"]["raw"]["scale"] < 1.1
