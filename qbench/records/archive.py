@@ -180,8 +180,6 @@ class Archive:
         """
         if model not in self.entries:
             raise StoreError(f"no model {model!r} in {self.root}")
-        with explained(f"cannot remove {self.root / model}"):
-            shutil.rmtree(own_folder(self.root / model))
         gone, written = self.entries.pop(model), []
         for name, entry in list(self.entries.items()):
             kept = tuple(record for record in entry.records if model not in _models(record))
@@ -195,7 +193,7 @@ class Archive:
                 if of[0] == name
                 and (united := _united([*filter(None, [adversarial.get(of)]), one])) is not None
             }
-            if len(kept) == len(entry.records) and adversarial == entry.adversarial:
+            if len(kept) == len(entry.records) and _same(adversarial, entry.adversarial):
                 continue
             outcomes = {k: v for k, v in entry.outcomes.items() if k in ids}
             self._save(
@@ -203,6 +201,8 @@ class Archive:
             )
             written.append(name)
         self._drop_unbroken(written)
+        with explained(f"cannot remove {self.root / model}"):  # last: until then nothing is lost
+            shutil.rmtree(own_folder(self.root / model))
         return written
 
     def _drop_unbroken(self, models: Sequence[str]) -> None:
@@ -329,6 +329,14 @@ def _united(
     )
     image, first = np.unique(places[order], return_index=True)
     return Adversarial(image, np.concatenate([one.x_adv for one in found])[order][first])
+
+
+def _same(one: Mapping[Trained, Adversarial], other: Mapping[Trained, Adversarial]) -> bool:
+    return one.keys() == other.keys() and all(
+        np.array_equal(one[of].image, other[of].image)
+        and np.array_equal(one[of].x_adv, other[of].x_adv)
+        for of in one
+    )
 
 
 def _trained(record: Record) -> Trained:

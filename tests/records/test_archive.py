@@ -13,7 +13,7 @@ from small_runs import SMALL, run
 from qbench.errors import StoreError
 from qbench.records.archive import Archive, boards, open_results
 from qbench.records.entry import FILES
-from qbench.records.results import Results
+from qbench.records.results import Adversarial, Results
 from qbench.records.store import RunStore
 
 MODELS = ("convnet", "fourier", "reup-hw4")
@@ -110,6 +110,20 @@ def test_removing_a_model_takes_its_transfers_too(whole, tmp_path):
         archive.remove("fourier")
     Archive.read(tmp_path / "three").add(whole)
     same(Archive.read(tmp_path / "three").results(), whole)
+
+
+def test_removing_the_newest_model_gives_back_the_images_that_lay_with_it(whole, tmp_path):
+    for model in ("fourier", "convnet", "reup-hw4"):
+        Archive.read(tmp_path).add(whole, [model])
+    archive = Archive.read(tmp_path)
+    entry, own = archive.entries["reup-hw4"], archive.entries["fourier"].adversarial
+    of, kept = next((of, one) for of, one in own.items() if of[0] == "fourier")
+    again = Adversarial(kept.image.copy(), kept.x_adv.copy())  # as a transfer's are, where equal
+    archive.entries["reup-hw4"] = replace(entry, adversarial={**entry.adversarial, of: again})
+    archive.remove("reup-hw4")
+    left = Archive.read(tmp_path)
+    assert sorted(left.entries) == ["convnet", "fourier"]
+    assert np.array_equal(left.entries["fourier"].adversarial[of].image, kept.image)
 
 
 def test_what_is_here_is_never_changed_by_what_is_added(whole, tmp_path):
