@@ -25,9 +25,9 @@ lint: .venv/installed-test
 	$(BIN)/lint-imports
 
 # A small run that compiles the loops, which workers of the tests would each do for themselves.
-kernels: .venv/installed
-	out=$$(mktemp -d) && $(BIN)/qbench run --models reup,amplitude,convnet,reup-hw4 --seeds 0 --limit 1 \
-	    --attacks fgsm --eps 0.1 --out $$out >/dev/null && rm -r $$out
+kernels: .venv/installed-test
+	out=$$(mktemp -d) && trap 'rm -r $$out' EXIT && $(BIN)/qbench run --models reup,amplitude,convnet,reup-hw4 --seeds 0 --limit 1 \
+	    --attacks fgsm --eps 0.1 --out $$out >/dev/null
 
 docs: .venv/installed-docs
 	$(BIN)/python -m sphinx -W --keep-going -q -c docs . build/manual

@@ -7,6 +7,7 @@ from qbench.datasets.base import Split
 from qbench.errors import (
     DataError,
     PluginError,
+    QbenchError,
     UnknownNameError,
     Unsupported,
     UsageError,
@@ -386,8 +387,37 @@ def test_what_shots_count_is_certified_by_name_alone():
         qbench.certify("reup-hw4", images, **options)
     with pytest.raises(UsageError, match="certify reup-hw4"):
         qbench.certify("reup-hw4", images, shots=100)
-    with pytest.raises(Unsupported, match="counts does not cover"):
+    with pytest.raises(
+        Unsupported, match=r"counts does not cover .*: certificates from counts need"
+    ):
         qbench.certify("convnet", images, shots=100, **options)
+    with pytest.raises(Unsupported, match=r"counts does not cover .*take at most 1000000 shots"):
+        qbench.certify("reup-hw4", images, shots=10**8, **options)
+    placed = qbench.load_model("reup-hw4@statevector:100000")
+    assert qbench.certify(placed, images, **options).radius.max() > 0
+    few_shots = qbench.load_model("reup-hw4@statevector:20")  # a draw of a draw counts nothing
+    with pytest.raises(UsageError, match="has shots already: leave shots out"):
+        qbench.certify(few_shots, images, shots=10**6, **options)
+    with pytest.raises(UsageError, match="has shots already"):
+        qbench.evaluate(few_shots, data=images, shots=100)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"engine": "own"}, "'own'"),
+        ({"engine": "statevector:100"}, "takes no device, got 'statevector:100'"),
+        ({"shots": -5}, ": -5 shots; give at least 1"),
+        ({"engine": "statevector", "shots": -5}, "-5 shots; give at least 1"),
+    ],
+)
+def test_where_certificates_are_asked_for_is_read_as_evaluate_reads_it(options, reason):
+    with pytest.raises(QbenchError, match=reason):
+        qbench.certify("reup-hw4", few(1), certifier="counts", **options)
+    with pytest.raises(QbenchError, match=reason):
+        qbench.evaluate("reup-hw4", data=few(1), **options)
+    with pytest.raises(Unsupported, match="no circuit that a qbench engine could run"):
+        qbench.certify("convnet", few(1), engine="statevector")
 
 
 def test_smoothing_certifies_any_model_by_name():

@@ -15,6 +15,7 @@ from qbench.errors import UsageError
 from qbench.text import one_line
 
 _LONGEST = 10_000  # characters of one angle
+_WIDEST = 10_000  # bits of a whole number
 _NAME = re.compile(r"(?<![\w.])[^\W\d]\w*")  # not the e of 1e-3
 _CONSTANTS = {"pi": math.pi, "π": math.pi, "tau": math.tau, "τ": math.tau, "euler": math.e}
 
@@ -30,8 +31,11 @@ def _quotient(over: Any, under: Any) -> Any:
 def _power(base: Any, power: Any) -> Any:
     if not (isinstance(base, int) and isinstance(power, int)):
         return base**power
-    found = float(base) ** power  # whole numbers could grow without end
-    return int(found) if power >= 0 else found
+    if power < 0:
+        return float(base) ** power
+    if base.bit_length() * power > _WIDEST:  # before it grows without end
+        raise ValueError("it is too large")
+    return base**power
 
 
 _OPERATORS: Mapping[type, Callable[..., Any]] = {
@@ -43,7 +47,9 @@ _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
-_FUNCTIONS: Mapping[str, Callable[[float], float]] = {  # methods of Qiskit's expressions, too
+_FUNCTIONS: Mapping[
+    str, Callable[[float], float]
+] = {  # but for sqrt methods of Qiskit's expressions, too
     "sin": math.sin,
     "cos": math.cos,
     "tan": math.tan,
@@ -95,7 +101,12 @@ def _value(node: ast.expr, values: Mapping[str, Any]) -> Any:
         case ast.UnaryOp() if type(node.op) in _OPERATORS:
             return _OPERATORS[type(node.op)](_value(node.operand, values))
         case ast.BinOp() if type(node.op) in _OPERATORS:
-            return _OPERATORS[type(node.op)](_value(node.left, values), _value(node.right, values))
+            left, right = _value(node.left, values), _value(node.right, values)
+            if isinstance(left, ParameterExpression) and isinstance(right, int):
+                right = float(right)  # Qiskit's whole numbers have 64 bits, and wrap
+            if isinstance(right, ParameterExpression) and isinstance(left, int):
+                left = float(left)
+            return _OPERATORS[type(node.op)](left, right)
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if (
             name[1:] in _FUNCTIONS
         ):

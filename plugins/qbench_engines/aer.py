@@ -63,8 +63,8 @@ def run(
         return np.empty((0, outcomes))
     program: QuantumCircuit = bound.program.copy()
     program.save_probabilities(list(reversed(measured)))  # Qiskit's first qubit is the lowest bit
-    if not bound.values:  # a single circuit
-        return _job(simulator, program, {}, 1)
+    if not bound.values:  # the same circuit, whatever the batch
+        return np.repeat(_job(simulator, program, {}, 1), batch, axis=0)
     return np.concatenate(
         [
             _job(

@@ -32,7 +32,7 @@ from qbench_engines.progress import shown
 from qbench_engines.qiskit_circuits import bind
 
 JOB = 20  # circuits a job: seven times faster than one, and a progress bar still moves
-KNOWN = 4096  # distributions kept, a kilobyte or so of angles each
+KNOWN = 4096  # distributions kept of each circuit, with a few kilobytes of angles
 
 
 class NoisyAerEngine:
@@ -78,6 +78,7 @@ class NoisyCircuit:
     """A transpiled circuit on as many qubits as it uses, and their noise.
 
     Args:
+        device: Short name of the fake backend.
         program: The circuit without its measurements, on qubits 0..k-1.
         qubits: The device's qubits that these stand for.
         measured: The qubits read out, in the order of the circuit's measured wires.
@@ -88,6 +89,7 @@ class NoisyCircuit:
             image many times.
     """
 
+    device: str
     program: QuantumCircuit
     qubits: tuple[int, ...]
     measured: tuple[int, ...]
@@ -101,7 +103,7 @@ class NoisyCircuit:
         asked = [inputs.row(index).content for index in range(inputs.batch)]
         new = [content for content in dict.fromkeys(asked) if content not in self.known]
         jobs = [new[first : first + JOB] for first in range(0, len(new), JOB)]
-        for job in shown(jobs, self.metadata["backend"]):
+        for job in shown(jobs, f"aer:{self.device}", JOB):
             self.known.update(zip(job, self._computed(host.Inputs.of(job)), strict=True))
         found = [self.known[content] for content in asked]
         for content in list(self.known)[:-KNOWN]:
@@ -134,6 +136,7 @@ def noisy_circuit(
     target = scaled(restricted(backend.target, qubits), scale)
     measured = tuple(reads[bit] for bit in range(len(reads)))
     return NoisyCircuit(
+        device=device,
         program=program,
         qubits=qubits,
         measured=measured,

@@ -10,16 +10,16 @@ from typing import TypeVar
 import click
 
 T = TypeVar("T")
-_MANY = 5  # items; fewer are not worth a bar
+_MANY = 5  # circuits; fewer are not worth a bar
 
 
-def shown(items: Sequence[T], title: str) -> Iterator[T]:
-    """Go through items with a progress bar on standard error.
+def shown(items: Sequence[T], title: str, size: int = 1) -> Iterator[T]:
+    """Go through items, of `size` circuits each, with a progress bar on standard error.
 
     None is shown where standard error is no terminal, in worker processes, and while somebody else
     draws there.
     """
-    if len(items) < _MANY or not _terminal():
+    if size * len(items) < _MANY or not _terminal():
         yield from items
         return
     with click.progressbar(items, label=title, file=sys.stderr) as bar:

@@ -14,6 +14,7 @@ from qbench.api.arguments import read_budgets, read_norm, read_plugins
 from qbench.api.evaluation import fitted_model, running_on
 from qbench.datasets.attacked import Box, attacked_images
 from qbench.datasets.base import Split
+from qbench.engines.modules import engine_of
 from qbench.errors import Unsupported, UsageError
 from qbench.evaluation.placing import Placing
 from qbench.evaluation.radii import BUDGETS, certify_images
@@ -117,9 +118,7 @@ def certify(
         model = name.model
     names = _certifiers(registry, certifier, norm, params)
     counted = any(registry.get("certifier", one).spec.counted for one in names)
-    placing = Placing(registry, [str(name)], None, None)
-    if counted and name.shots is None:
-        raise UsageError(f"{certifier} certifies what is counted: give shots, e.g. 4096")
+    placing = Placing(registry, [name.model], name.engine, name.shots)
     if not counted:
         placing.refuse_certificates([name])
     budgets = BUDGETS[norm] if eps is None else tuple(sorted(set(read_budgets(eps)[0]) - {0.0}))
@@ -131,13 +130,19 @@ def certify(
     module = adapted.unwrapped(split.x)
     perturbations = Perturbations(norm=norm, eps=budgets, box=box)
     best: Certificates | None = None
+    reason = ""
     # Proofs are of the same function on any exact engine.
-    where = (name.engine, name.shots) if counted else (None, None)
+    elsewhere = counted or engine_of(module) is None
+    where = (name.engine, name.shots) if elsewhere else (None, None)
     with running_on(module, *where, seed, registry):
+        there = engine_of(module)
+        if counted and there is not None and getattr(there, "shots", None) is None:
+            raise UsageError(f"{certifier} certifies what is counted: give shots, e.g. 4096")
         for one in names:
             try:
                 found = _certificates(registry, one, module, split, perturbations, seed, params)
-            except Unsupported:
+            except Unsupported as error:
+                reason = f": {error}"
                 continue
             best = found if best is None else _better(best, found)
     if best is None:
@@ -146,7 +151,7 @@ def certify(
             f"no certifier covers {adapted.kind}: name one that certifies its smoothed version, "
             f"certifier={smoothed[0]!r}"
             if certifier is None and smoothed
-            else f"{certifier} does not cover {adapted.kind}"
+            else f"{certifier} does not cover {adapted.kind}{reason}"
         )
     return best
 

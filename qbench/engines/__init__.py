@@ -66,9 +66,15 @@ def engine_elsewhere(
     or their own.
 
     Raises:
-        UsageError, UnknownNameError: As `create_engine`; or the engine is paid by the job.
+        UsageError, UnknownNameError: As `create_engine`; or the engine is paid by the job, or is
+            to be sampled and samples already.
     """
     if name is None:
+        if shots is not None and getattr(own, "shots", None) is not None:
+            raise UsageError(
+                f"the model's engine, {own.name!r}, has shots already: leave shots out, or name "
+                "the engine with them"
+            )
         return own if shots is None else SampledEngine(own, shots, seed)
     made = create_engine(name, shots, seed, registry)
     refuse_jobs(made)

@@ -94,6 +94,8 @@ def test_what_the_language_allows():
         ("-2**2", -4.0),
         ("2**-1", 0.5),
         ("2**3/4", 2.0),
+        ("10**23/10**22", 10.0),
+        ("3**34-16677181699666569", 0.0),
         ("sqrt(2)*euler", math.sqrt(2) * math.e),
         ("3*pi/4 - 1e-3", 3 * math.pi / 4 - 1e-3),
     ],
@@ -104,6 +106,15 @@ def test_numbers_are_what_openqasm_3_makes_of_them(written, meant):
     found = computed(written, {})
     assert isinstance(found, float)
     assert found == pytest.approx(meant, abs=1e-15)
+
+
+def test_whole_numbers_beside_an_input_do_not_wrap():
+    rows = torch.rand(4, 1)
+    large = from_openqasm(HEAD + "rx(x0*3037000500*3037000500/1e18) q; c = measure q;", ["x0"])
+    power = from_openqasm(HEAD + "rx(2**63*x0/1e18) q; c = measure q;", ["x0"])
+    plain = from_openqasm(HEAD + "rx(x0) q; c = measure q;", ["x0"])
+    for found in (large, power):
+        torch.testing.assert_close(found(rows), plain(rows * 9.223372037), atol=1e-5, rtol=0)
 
 
 def test_the_square_root_of_an_input():

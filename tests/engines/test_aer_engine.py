@@ -262,6 +262,17 @@ def test_a_job_of_many_noisy_circuits_gives_each_what_it_has_alone(monkeypatch) 
 
 
 @needs_qiskit
+@pytest.mark.parametrize("name", ["aer", "aer:manila"])
+def test_a_circuit_without_a_free_angle_is_the_same_for_the_whole_batch(name) -> None:
+    circuit = Circuit(2, 1, (0,), constants=tuple((index, 0.5) for index in range(6)))
+    angles = torch.full((3, 1, 2, 3), 0.5, dtype=torch.float64)
+    angles[1] += 1e-6  # within rounding of float32, and so another row
+    found = create_engine(name).probabilities(circuit, angles)
+    assert found.shape == (3, 2)
+    assert torch.equal(found, found[:1].expand(3, 2))
+
+
+@needs_qiskit
 def test_readout_errors_are_of_the_right_qubit_and_direction() -> None:
     from qiskit.circuit.library import Measure
     from qiskit.transpiler import InstructionProperties, Target

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 
 import torch
 from torch import Tensor, nn
@@ -166,11 +167,11 @@ def shots_of(model: nn.Module) -> int:
         Unsupported: It does not count.
     """
     shots = getattr(engine_of(model), "shots", None)
-    if not isinstance(shots, int) or shots < 1:
+    if not isinstance(shots, Integral) or int(shots) < 1:
         raise Unsupported("certificates from counts need an engine with shots: give --shots")
-    if shots > _MOST_SHOTS:
+    if int(shots) > _MOST_SHOTS:
         raise Unsupported(f"certificates from counts take at most {_MOST_SHOTS} shots, not {shots}")
-    return shots
+    return int(shots)
 
 
 class _Device:
