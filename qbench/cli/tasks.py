@@ -233,11 +233,15 @@ def print_plan(
     from qbench.evaluation.task import TaskContext
 
     rows, estimator, unknown = [], Estimator(), 0
+    late: dict[str, float] = {}  # trainings that will not end within their limit
     for kind, count in Counter(task.identity.kind for task in tasks).items():
         group = [t for t in tasks if t.identity.kind == kind and t.identity.id not in done]
         costs = [task.passes(TaskContext(task)) for task in group]
         seconds = [estimator.seconds(task) for task in group]
         unknown += seconds.count(None)
+        for task, one in zip(group, seconds, strict=True):
+            if kind == "training" and one is not None and one > task.time_limit_s:
+                late[task.identity.model.name] = one
         rows.append(
             {
                 "task": kind,
@@ -252,6 +256,7 @@ def print_plan(
     wall = sum(row["core seconds"] for row in rows) / jobs
     if as_json:
         about = {"out": str(root), "plan": rows, "seconds": round(wall), "untimed": unknown}
+        about["over_time_limit"] = {name: round(late[name]) for name in late}
         click.echo(json.dumps(about, indent=1))
         return
     from tabulate import tabulate
@@ -264,6 +269,8 @@ def print_plan(
     )
     if unknown:
         click.echo(f"without {unknown} tasks that could not be timed")
+    for name, one in late.items():
+        click.echo(f"training of {name} takes about {one:.0f} s: give a larger --time-limit")
 
 
 def _duration(seconds: float) -> str:

@@ -104,6 +104,16 @@ def test_a_dry_run_prints_the_cost_and_does_nothing(qbench_cli, tmp_path):
     assert "training" in qbench_cli("run", "--models", "convnet", "--dry-run").stdout
 
 
+def test_a_dry_run_says_which_training_will_not_end_in_time(qbench_cli):
+    asked = ("--models", "fourier,amplitude", "--seeds", "0", "--attacks", "fgsm", "--retrain")
+    late = qbench_cli("run", *asked, "--dry-run", "--time-limit", "0.05").stdout
+    for name in ("fourier", "amplitude"):
+        assert re.search(rf"training of {name} takes about \d+ s: give a larger --time-limit", late)
+    assert "larger --time-limit" not in qbench_cli("run", *asked, "--dry-run").stdout
+    about = qbench_cli("run", *asked, "--dry-run", "--time-limit", "0.05", "--json").stdout
+    assert set(json.loads(about)["over_time_limit"]) == {"fourier", "amplitude"}
+
+
 def test_certificates_join_the_attacks_of_a_run(qbench_cli, tmp_path):
     small = ("--models", "fourier", "--seeds", "0", "--limit", "6", "--jobs", "1", "--out", "here")
     result = qbench_cli("certify", *small, "--certifiers", "fourier-linear", "--norm", "both")
