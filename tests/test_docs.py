@@ -169,6 +169,7 @@ def test_the_documented_purifier_fits_the_data(tmp_path):
     assert callable(imported(provided.spec.train))
 
 
+@pytest.mark.slow
 def test_the_documented_larger_circuits_run(tmp_path):
     (code,) = [code for code in models_shown() if "reup-q" in code]
     path = tmp_path / "wide.py"

@@ -57,7 +57,8 @@ def test_a_run_on_aer_attacks_the_exact_circuit(plugin, tmp_path):
         assert (record.status, record.task.engine.name) == ("done", "aer")
 
 
-@pytest.mark.parametrize("model", [MODELS[0], pytest.param(MODELS[1], marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
 def test_a_device_runs_the_circuits(plugin, model):
     command = COMMANDS[1].replace(MODELS[0], model)
     assert command.startswith("hardware run")

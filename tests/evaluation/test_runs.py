@@ -625,6 +625,7 @@ def test_a_run_killed_at_twenty_random_moments_ends_with_the_same_bytes(tmp_path
     assert killed >= 16
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_at_once_and_says_how_to_go_on(tmp_path):
     process = subprocess.Popen(
         [sys.executable, "-m", "qbench", "run", "--models", "reup*", "--out", str(tmp_path / "o")],

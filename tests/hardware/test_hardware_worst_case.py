@@ -79,6 +79,7 @@ def test_a_stronger_attack_is_the_worst_case_and_clean_mistakes_count():
     assert found == 0.4
 
 
+@pytest.mark.slow
 def test_the_documented_vendor_is_a_whole_one(hardware, tmp_path):
     """The page's engine takes the way of every other, and counts what the exact circuit says."""
     pytest.importorskip("pennylane")

@@ -132,6 +132,7 @@ def own_tests(folder: Path, environment: dict[str, str]) -> str:
     return command(folder, environment, *words, "tests")
 
 
+@pytest.mark.slow
 def test_a_new_model_is_installed_tested_and_ranked(tmp_path):
     folder, _ = write("model", "our-model", tmp_path)
     environment = installed(folder, tmp_path / "site")
