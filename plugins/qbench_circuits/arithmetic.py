@@ -47,9 +47,8 @@ _OPERATORS: Mapping[type, Callable[..., Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: operator.pos,
 }
-_FUNCTIONS: Mapping[
-    str, Callable[[float], float]
-] = {  # but for sqrt methods of Qiskit's expressions, too
+# All but sqrt are methods of Qiskit's expressions too.
+_FUNCTIONS: Mapping[str, Callable[[float], float]] = {
     "sin": math.sin,
     "cos": math.cos,
     "tan": math.tan,

@@ -87,7 +87,7 @@ def _question(model, seed, eps, norm="linf"):
     repeats=st.sampled_from([0, 1, 3, -2]),
     norm=st.sampled_from(["linf", "l2"]),
 )
-@settings(max_examples=12)
+@settings(max_examples=25)
 def test_the_bound_is_the_recursion_with_dense_matrices(seed, qubits, repeats, norm):
     model = random_model(seed, qubits, 2, repeats, 0.5)
     steps, _, _, gates, region_ = _question(model, seed, 0.1, norm)
@@ -119,7 +119,7 @@ def test_the_bound_is_the_recursion_with_dense_matrices(seed, qubits, repeats, n
     eps=st.floats(0.01, 0.3),
     norm=st.sampled_from(["linf", "l2"]),
 )
-@settings(max_examples=12)
+@settings(max_examples=25)
 def test_no_margin_is_below_the_bound_and_the_search_gets_near(
     seed, qubits, layers, repeats, eps, norm
 ):

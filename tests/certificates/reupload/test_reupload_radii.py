@@ -120,7 +120,7 @@ def test_no_image_is_broken_within_its_radius(seed, qubits, layers, repeats, sca
         assert (fall[radius > 0] > 0).all(), certifier
 
 
-@settings(max_examples=15)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 2**20),
     qubits=st.integers(2, 3),
