@@ -232,6 +232,13 @@ class CertifierSpec(Spec):
         """Whether it runs on exact circuits without being named or asked for by more effort."""
         return not self.smoothed and not self.costly and not self.counted
 
+    def proves(self, norm: Norm | None) -> bool:
+        """Whether it proves something of a model itself, on its exact circuit: radii in a norm, or,
+        for None, a Lipschitz bound."""
+        if self.smoothed or self.counted:
+            return False
+        return norm in self.norms if norm else not self.norms
+
     def covers(self, structure: str) -> bool:
         """Whether it certifies models of this structure."""
         return not self.structures or structure in self.structures

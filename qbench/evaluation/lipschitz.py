@@ -30,7 +30,7 @@ class LipschitzTask(Task):
         """Run the certifier and challenge it."""
         certifier = self.identity.certifier
         if certifier is None:
-            raise uncovered(context)
+            raise uncovered(context, None)
         trained, provided = (
             context.trained(inputs),
             context.registry.get("certifier", certifier.name),

@@ -37,7 +37,8 @@ class CertificatePlan:
         self._certifiers = [registry.get("certifier", name) for name in names]
 
     def refuse(self, names: Sequence[ModelName], placing: Placing, attacked: bool) -> None:
-        """Raise `UsageError` where a certifier that was named, or a model, asks for the other kind.
+        """Raise `UsageError` where a certifier that was named, or a model, asks for the other kind,
+        or where certificates are all that is asked for and no certifier covers a model.
 
         Args:
             names: The models and where they run.
@@ -50,6 +51,7 @@ class CertificatePlan:
             raise UsageError(f"{named[0]} certifies what is counted: give --shots, e.g. 4096")
         if self._certifiers and not attacked:
             placing.refuse_certificates([name for name in names if not (counted and name.shots)])
+            self._refuse_uncovered(sorted({name.model for name in names}))
 
     def tasks(
         self,
@@ -60,7 +62,7 @@ class CertificatePlan:
     ) -> list[Task]:
         """A task a certifier that covers a model: its Lipschitz bound, or radii in each norm.
 
-        Where none does, one skipped record of each kind says so.
+        Where there is none, whatever was asked for, one skipped record of each kind says so.
 
         Args:
             model: Its name.
@@ -70,16 +72,14 @@ class CertificatePlan:
         """
         covering = self._covering(model)
         exact = [one for one in covering if not one.spec.counted]
-        none = [None] if any(not one.spec.counted for one in self._certifiers) else []
         bounds = [one for one in exact if not one.spec.norms]
         tasks: list[Task] = [
             LipschitzTask(**common, identity=ids.LipschitzId(**about, certifier=_method(one)))
-            for one in bounds or none
+            for one in bounds or self._nothing(model, None)
         ]
-        norms = self._selection.norms
-        for norm in (self._norm,) if norms is None else norms:
+        for norm in self._norms:
             radii = [one for one in exact if norm in one.spec.norms]
-            asked = [(one, None) for one in radii or none] + [
+            asked = [(one, None) for one in radii or self._nothing(model, norm)] + [
                 (one, engine)
                 for one in covering
                 if one.spec.counted and norm in one.spec.norms
@@ -92,6 +92,31 @@ class CertificatePlan:
                 )
                 tasks.append(RadiiTask(**common, identity=identity))
         return tasks
+
+    @property
+    def _norms(self) -> Sequence[Norm]:
+        norms = self._selection.norms
+        return (self._norm,) if norms is None else norms
+
+    def _refuse_uncovered(self, models: Sequence[str]) -> None:
+        sorts = (None, *self._norms)
+        if any(self._covering(m) or any(self._nothing(m, sort) for sort in sorts) for m in models):
+            return
+        specs = {name: self._registry.get("model", name).spec for name in models}
+        asked = sorted({s for one in self._certifiers for s in one.spec.structures})
+        have = ", ".join(f"{name} ({spec.structure})" for name, spec in specs.items())
+        raise UsageError(
+            f"no certifier that was asked for covers {have}, only the structures "
+            f"{', '.join(asked)}; without --certifiers, every one that covers a model runs"
+        )
+
+    def _nothing(self, model: str, norm: Norm | None) -> list[None]:
+        """One None, the place of a record, where certificates are asked for and nothing covers."""
+        if all(one.spec.counted for one in self._certifiers):
+            return []
+        structure = self._registry.get("model", model).spec.structure
+        every = [one.spec for one in self._registry.all("certifier").values()]
+        return [] if any(one.proves(norm) and one.covers(structure) for one in every) else [None]
 
     def _covering(self, model: str) -> list[Provided[CertifierSpec]]:
         structure = self._registry.get("model", model).spec.structure

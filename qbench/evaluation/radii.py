@@ -34,7 +34,7 @@ class RadiiTask(Task):
         """Run the certifier, and check its claims against the model's own predictions."""
         asked, certifier = self.identity, self.identity.certifier
         if certifier is None:
-            raise uncovered(context)
+            raise uncovered(context, asked.norm)
         provided = context.registry.get("certifier", certifier.name)
         if asked.norm not in provided.spec.norms:
             raise Unsupported(f"{certifier.name} certifies nothing in {asked.norm}")

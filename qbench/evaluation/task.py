@@ -43,7 +43,7 @@ from qbench.records.results import Result
 from qbench.records.schema import LONGEST
 from qbench.records.store import environment_name
 from qbench.registry import Registry, load_registry
-from qbench.specs import ModelSpec, ThreatModel
+from qbench.specs import ModelSpec, Norm, ThreatModel
 from qbench.text import one_line
 from qbench.weights.files import load_into, unpack
 
@@ -238,12 +238,20 @@ class TaskContext:
         return by_itself(getattr(self.task.identity, "engine", None), self.provided.spec)
 
 
-def uncovered(context: TaskContext) -> Unsupported:
-    """Why nothing is proved of a model whose structure no certifier is made for."""
-    every = context.registry.all("certifier").values()
-    known = sorted({structure for one in every for structure in one.spec.structures})
+def uncovered(context: TaskContext, norm: Norm | None) -> Unsupported:
+    """Why nothing of a kind is proved of a model: no certifier is made for its structure.
+
+    Args:
+        context: Of the task.
+        norm: Of certified radii; None for Lipschitz bounds.
+    """
+    every = [one.spec for one in context.registry.all("certifier").values()]
+    known = sorted({structure for one in every if one.proves(norm) for structure in one.structures})
+    what = "bounds how fast scores change" if norm is None else f"certifies radii in {norm}"
     asked = context.provided.spec.structure
-    return Unsupported(f"no certifier covers the structure {asked!r}, only {', '.join(known)}")
+    return Unsupported(
+        f"no certifier that {what} covers the structure {asked!r}, only {', '.join(known)}"
+    )
 
 
 def varies(model: nn.Module, x: Tensor) -> bool:

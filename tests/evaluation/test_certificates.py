@@ -180,3 +180,39 @@ def test_a_costly_certifier_runs_with_more_effort_or_by_name(asked, runs) -> Non
     tasks = make_plan(RunSelection(models=("convnet",), attacks=(), seeds=(0,), **asked))
     methods = {task.identity.certifier.name for task in tasks if isinstance(task, RadiiTask)}
     assert ("convnet-branching" in methods) == runs
+
+
+@pytest.mark.parametrize(
+    ("model", "certifiers", "none"),
+    [
+        ("convnet", ("convnet-linear",), set()),  # others bound it, and were not asked for
+        ("convnet", ("lipsdp-pair",), set()),
+        ("ttn", ("convnet-linear",), {("lipschitz", None), ("radii", "linf")}),
+        ("logistic", ("convnet-linear",), {("lipschitz", None)}),
+        ("ttn", ("smoothing",), {("lipschitz", None)}),  # smoothing covers every model
+        ("ttn", (), set()),
+    ],
+)
+def test_only_what_no_certifier_covers_gets_a_record_that_says_so(model, certifiers, none) -> None:
+    asked = {"models": (model,), "attacks": ("fgsm",), "seeds": (0,), "certifiers": certifiers}
+    tasks = [task.identity for task in make_plan(RunSelection(**asked))]
+    proofs = [one for one in tasks if one.kind in ("lipschitz", "radii")]
+    assert {(p.kind, getattr(p, "norm", None)) for p in proofs if p.certifier is None} == none
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [
+        ({"models": ("convnet",), "certifiers": ("circuit-bound",)}, r"convnet \(convnet\), only"),
+        ({"models": ("ttn",), "certifiers": ("counts",), "shots": 1000}, r"ttn \(tree"),
+        ({"models": ("ttn",), "certifiers": ("convnet-*",)}, None),  # nothing does: a record
+        ({"models": ("convnet", "reup"), "certifiers": ("circuit-bound",)}, None),
+    ],
+)
+def test_certifiers_that_cover_no_model_of_the_run_are_refused(asked, complaint) -> None:
+    selection = RunSelection(attacks=(), seeds=(0,), **asked)
+    if complaint is None:
+        assert len(make_plan(selection)) > 1
+        return
+    with pytest.raises(UsageError, match=f"no certifier that was asked for covers .*{complaint}"):
+        make_plan(selection)
