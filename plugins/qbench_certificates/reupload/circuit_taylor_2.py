@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from qbench.errors import Unsupported
 from qbench.interfaces import Radii
 from qbench.specs import Perturbations
 
@@ -12,6 +13,9 @@ from .ball_expansion import ball_radii
 from .box_expansion import box_radii
 from .gates import read_gates
 from .rounding import region_rounding
+
+# Images · rotations² · 2^qubits, which takes about half an hour where every image needs a Hessian.
+_MOST_WORK = 3e11
 
 
 class CircuitTaylor2:
@@ -34,10 +38,18 @@ class CircuitTaylor2:
         """The largest radius proved for each image (`radii.largest_radii`).
 
         Raises:
-            Unsupported: The model is not a re-uploading circuit.
+            Unsupported: The model is not a re-uploading circuit, or so large that its Hessians on
+                so many images would take hours.
             WeightsError: A parameter has a value that is not finite.
         """
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
+        rotations, qubits = gates.theta.numel(), gates.circuit.qubits
+        if len(x) * rotations**2 * 2**qubits > _MOST_WORK:
+            most = int(_MOST_WORK / (rotations**2 * 2**qubits))
+            raise Unsupported(
+                f"{len(x)} images under {rotations} rotations of {qubits} qubits would take hours, "
+                f"since an image takes their square times 2^qubits: at most {most} (--limit {most})"
+            )
         rounding = region_rounding(model, gates)
         gates = gates.seen_by(gates.circuit.measured)
         search = box_radii if perturbations.norm == "linf" else ball_radii

@@ -552,6 +552,16 @@ def test_what_is_not_covered(certifier) -> None:
         run(shifted)
 
 
+def test_hessians_of_more_images_than_can_be_waited_for_are_refused() -> None:
+    model = ReUpload(10, 79, 10, 784).requires_grad_(False)  # as on MNIST
+    model.w.zero_()  # every score is constant: proved at once, by turning too little
+    x, y, about = torch.rand(60, 784), torch.zeros(60, dtype=torch.long), BUDGETS["linf"][:1]
+    few = CircuitTaylor2()(model, x[:52], y[:52], Perturbations(norm="linf", eps=about), None)
+    assert len(few.radius) == 52
+    with pytest.raises(Unsupported, match=r"53 images under 2370 rotations .* \(--limit 52\)"):
+        CircuitTaylor2()(model, x[:53], y[:53], Perturbations(norm="linf", eps=about), None)
+
+
 def test_published_checkpoint(load_published, published_images) -> None:
     model = load_published(ReUpload(), "QVC-ReUp-8-32-0_0-ep20")
     x = published_images[::25]
