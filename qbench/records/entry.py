@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from qbench.errors import StoreError
 from qbench.files import explained, own_folder, read_file, sync_folder, write_atomically
 from qbench.records.columns import Columns, conform, fingerprint, from_npz, to_npz
+from qbench.records.palette import from_palette, to_palette
 from qbench.records.record import Card, Environment, Record
 from qbench.records.results import Adversarial
 from qbench.records.store import check_environment, first_error
@@ -36,6 +37,8 @@ from qbench.text import command_line
 
 CARD, RECORDS, IMAGES = "card.toml", "records.jsonl.gz", "images.npz"
 FILES = (CARD, RECORDS, IMAGES)
+_IMAGES = ("image", "values", "x_adv")  # arrays of the worst images of a model and seed
+_OF_IMAGES = re.compile(rf"([A-Za-z0-9][A-Za-z0-9._-]*)@(\d{{1,18}})\.({'|'.join(_IMAGES)})")
 _LARGEST = 64 * 2**20  # bytes of one file, and of the records in it
 
 Outcomes = Mapping[str, Mapping[str, NDArray[Any]]]
@@ -235,31 +238,28 @@ def _read_outcomes(path: Path, arrays: Columns, records: Sequence[Record]) -> Ou
 def _flat(adversarial: Mapping[Trained, Adversarial]) -> dict[str, NDArray[Any]]:
     arrays: dict[str, NDArray[Any]] = {}
     for (model, seed), one in sorted(adversarial.items()):
-        arrays[f"{model}@{seed}.image"] = one.image
-        # The bytes of a number apart: signs and exponents repeat, and compress well.
-        values = np.ascontiguousarray(one.x_adv, np.float32)
-        planes = values.view(np.uint8).reshape(*values.shape, 4).transpose(2, 0, 1)
-        arrays[f"{model}@{seed}.x_adv"] = np.ascontiguousarray(planes)
+        parts: tuple[NDArray[Any], ...] = (one.image, *to_palette(one.x_adv))
+        for name, array in zip(_IMAGES, parts, strict=True):
+            arrays[f"{model}@{seed}.{name}"] = array
     return arrays
 
 
 def _read_adversarial(path: Path, arrays: Columns) -> dict[Trained, Adversarial]:
-    found: dict[Trained, Adversarial] = {}
-    for name, image in arrays.items():
-        match = re.fullmatch(r"([A-Za-z0-9][A-Za-z0-9._-]*)@(\d{1,18})\.(image|x_adv)", name)
-        planes = arrays.get(f"{name.rpartition('.')[0]}.x_adv")
-        if match is None or planes is None or f"{name.rpartition('.')[0]}.image" not in arrays:
+    found: defaultdict[Trained, dict[str, NDArray[Any]]] = defaultdict(dict)
+    for name, array in arrays.items():
+        match = _OF_IMAGES.fullmatch(name)
+        if match is None:
             raise StoreError(f"{path} is damaged: array {name[:80]!r} does not belong there")
-        if match[3] == "x_adv":
-            continue
-        if not (
-            image.dtype == np.int16
-            and planes.dtype == np.uint8
-            and (image.ndim, planes.ndim) == (1, 3)
-            and planes.shape[:2] == (4, len(image))
-            and (np.diff(image) > 0).all()
-        ):
-            raise StoreError(f"{path} is damaged: {name[:80]} and its images do not fit")
-        values = np.ascontiguousarray(planes.transpose(1, 2, 0)).view(np.float32)[..., 0]
-        found[match[1], int(match[2])] = Adversarial(image, values)
-    return found
+        found[match[1], int(match[2])][match[3]] = array
+    return {of: _adversarial(path, f"{of[0]}@{of[1]}", found[of]) for of in found}
+
+
+def _adversarial(path: Path, name: str, arrays: Columns) -> Adversarial:
+    try:
+        image, values, places = (arrays[part] for part in _IMAGES)
+        x_adv = from_palette(values, places)
+    except (KeyError, ValueError) as error:
+        raise StoreError(f"{path} is damaged: images of {name[:80]}: {error}") from error
+    if image.dtype != np.int16 or image.shape != x_adv.shape[:1] or (np.diff(image) <= 0).any():
+        raise StoreError(f"{path} is damaged: images of {name[:80]} and their numbers do not fit")
+    return Adversarial(image, x_adv)

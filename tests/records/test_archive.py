@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from small_runs import SMALL, run
 
 from qbench.errors import StoreError
 from qbench.records.archive import Archive, boards, open_results
+from qbench.records.columns import from_npz, to_npz
 from qbench.records.entry import FILES
 from qbench.records.results import Adversarial, Results
 from qbench.records.store import RunStore
@@ -249,3 +251,33 @@ def test_a_folder_is_opened_for_what_it_is(whole, tmp_path):
         open_results(tmp_path / "results")
     with pytest.raises(StoreError, match="name the folder of a run or an archive"):
         open_results(tmp_path / "nothing")
+
+
+WRONG_IMAGES = {
+    "beyond": lambda a: a | {"x_adv": np.full_like(a["x_adv"], 255), "values": a["values"][:, :9]},
+    "three bytes": lambda a: a | {"x_adv": np.zeros((3, *a["x_adv"].shape[1:]), np.uint8)},
+    "no bytes": lambda a: a | {"x_adv": a["x_adv"].astype(np.int16)},
+    "numbers": lambda a: a | {"values": a["values"][0].astype(np.float32)},
+    "half": lambda a: {name: a[name] for name in ("image", "x_adv")},
+    "unsorted": lambda a: a | {"image": a["image"][::-1]},
+    "fewer": lambda a: a | {"image": a["image"][1:]},
+    "other numbers": lambda a: a | {"image": a["image"].astype(np.int64)},
+    "more": lambda a: a | {"z": a["image"]},
+}
+
+
+@pytest.mark.parametrize("damage", WRONG_IMAGES)
+def test_damaged_images_in_an_archive_are_one_clear_line(whole, tmp_path, damage):
+    Archive(tmp_path).add(whole, ["convnet"])
+    path, card = tmp_path / "convnet" / "images.npz", tmp_path / "convnet" / "card.toml"
+    content = path.read_bytes()
+    found = from_npz(content, "images")
+    own = {name.split(".")[1]: found.pop(name) for name in list(found) if "convnet@0." in name}
+    assert len(own["image"]) > 1
+    forged = to_npz(found | {f"convnet@0.{n}": a for n, a in WRONG_IMAGES[damage](own).items()})
+    path.write_bytes(forged)
+    old, new = (hashlib.sha256(one).hexdigest() for one in (content, forged))
+    card.write_text(card.read_text().replace(old, new))
+    with pytest.raises(StoreError, match=r"images\.npz is damaged: ") as raised:
+        Archive.read(tmp_path)
+    assert "\n" not in str(raised.value)
