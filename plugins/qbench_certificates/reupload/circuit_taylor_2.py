@@ -44,11 +44,12 @@ class CircuitTaylor2:
         """
         gates, x, y = read_gates(model), x.detach().double().cpu(), y.cpu()
         rotations, qubits = gates.theta.numel(), gates.circuit.qubits
-        if len(x) * rotations**2 * 2**qubits > _MOST_WORK:
-            most = int(_MOST_WORK / (rotations**2 * 2**qubits))
+        most = int(_MOST_WORK / (rotations**2 * 2**qubits))
+        if len(x) > most:
+            fewer = f"at most {most} (--limit {most})" if most else "use circuit-taylor-1"
             raise Unsupported(
                 f"{len(x)} images under {rotations} rotations of {qubits} qubits would take hours, "
-                f"since an image takes their square times 2^qubits: at most {most} (--limit {most})"
+                f"since an image takes their square times 2^qubits: {fewer}"
             )
         rounding = region_rounding(model, gates)
         gates = gates.seen_by(gates.circuit.measured)

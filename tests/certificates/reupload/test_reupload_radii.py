@@ -560,6 +560,9 @@ def test_hessians_of_more_images_than_can_be_waited_for_are_refused() -> None:
     assert len(few.radius) == 52
     with pytest.raises(Unsupported, match=r"53 images under 2370 rotations .* \(--limit 52\)"):
         CircuitTaylor2()(model, x[:53], y[:53], Perturbations(norm="linf", eps=about), None)
+    model = ReUpload(14, 169, 2, 10).requires_grad_(False)  # not one image
+    with pytest.raises(Unsupported, match=r"would take hours, .*: use circuit-taylor-1"):
+        CircuitTaylor2()(model, x[:1, :10], y[:1], Perturbations(norm="linf", eps=about), None)
 
 
 def test_published_checkpoint(load_published, published_images) -> None:
