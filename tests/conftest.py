@@ -36,6 +36,15 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _gradients_stay_on() -> Iterator[None]:
+    # A test that leaves them off fails itself, and not every later one of its worker.
+    yield
+    on = torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    assert on, "torch's gradient mode was left off"
+
+
+@pytest.fixture(autouse=True)
 def _plugin_files_forgotten() -> Iterator[None]:
     # Modules of plugin files stay importable, for pickling: the next test may want their names.
     yield

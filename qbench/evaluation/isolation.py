@@ -57,19 +57,24 @@ def time_limit(seconds: float) -> Iterator[None]:
     """Stop Python code after `seconds`.
 
     In the main thread a signal interrupts sleeping and waiting too. In another thread, such as a
-    Dask worker's, the exception arrives when the next line of Python is run.
+    Dask worker's, the exception arrives when the next line of Python is run: also within
+    `torch.no_grad` itself, before it puts the gradient mode back. So what was changed for all of
+    the process (`process_state`) is put back here.
 
     Raises:
         TimeoutExceededError: The block took longer.
     """
     if math.isinf(seconds):
         yield
-    elif threading.current_thread() is threading.main_thread():
-        with _by_signal(seconds):
+        return
+    main = threading.current_thread() is threading.main_thread()
+    before = ProcessState.now()
+    try:
+        with _by_signal(seconds) if main else _by_watching(seconds):
             yield
-    else:
-        with _by_watching(seconds):
-            yield
+    except TimeoutExceededError:
+        before.restore()
+        raise
 
 
 @contextmanager

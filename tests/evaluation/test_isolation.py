@@ -67,6 +67,16 @@ def test_code_that_never_ends_is_stopped(never_ends):
         pass  # the clock is off afterwards
 
 
+def test_code_is_stopped_where_it_had_yet_to_put_gradients_back():
+    class Off(torch.no_grad):
+        def __exit__(self, *error):
+            spin()  # time is up before torch's own would have done it
+
+    with pytest.raises(TimeoutExceededError), time_limit(0.2), Off():
+        pass
+    assert torch.is_grad_enabled()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_code_is_stopped_where_a_finaliser_swallowed_the_exception():
     class Slow:
