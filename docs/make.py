@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from qbench.cli import cli
 from qbench.protocols import load_protocol
 from qbench.records.archive import open_results
 from qbench.report import ranking_table
+from qbench.report.board import Board
 from qbench.report.collect import collect
 
 ROOT = Path(__file__).parents[1]
@@ -61,11 +63,17 @@ def top(table: str) -> str:
     return "\n".join(line.rsplit("|", 2)[0] + "|" for line in table.splitlines()[: TOP + 2])
 
 
-def readme() -> str:
-    """The README with the top of the leaderboard."""
+@cache
+def published() -> Board:
+    """The published board."""
     results = open_results(ARCHIVE)
     protocol = load_protocol(results.records[0].task.protocol.name)
-    table = top(ranking_table(results, protocol=protocol))
+    return collect(results, protocol=protocol, transferred=False)
+
+
+def readme() -> str:
+    """The README with the top of the leaderboard."""
+    table = top(ranking_table(published()))
     text = (ROOT / "README.md").read_text()
     return block("leaderboard").sub(lambda match: f"{match[1]}\n{table}\n\n{match[2]}", text)
 
@@ -82,7 +90,7 @@ PENALTIES = {
 
 def trained_for_certificates() -> str:
     """`docs/certificates.md` with what the archive says of models trained for certificates."""
-    board = collect(open_results(ARCHIVE))
+    board = published()
     rows, norm = {row.model.name: row for row in board.rows}, board.norm
     lines = [
         "| model | penalty | clean | certified 0.02 | certified 0.05 | certified 0.1 | worst case "

@@ -102,17 +102,6 @@ def _write(board: Board, part: Part, out: Path, boards: Mapping[str, Board]) -> 
     return [out / name for name in contents]
 
 
-def ranking_table(
-    results: Results, *, eps: float | None = None, protocol: Protocol | None = None
-) -> str:
-    """The first table of the page, for another page: markdown without notes.
-
-    Args:
-        results, eps, protocol: As for `build`.
-
-    Raises:
-        StoreError: The results do not belong together.
-        UsageError: Nothing was attacked at `eps`.
-    """
-    board = collect(results, eps=eps, protocol=protocol, transferred=False)
+def ranking_table(board: Board) -> str:
+    """The first table of the page, for another page: markdown without notes."""
     return render.markdown(accuracy.ranking(board))

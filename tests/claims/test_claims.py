@@ -47,6 +47,12 @@ def board() -> Results:
     return Archive.read(root).results()
 
 
+@pytest.fixture(scope="module")
+def measure(board):
+    """Measures what is on record."""
+    return evidence(board).measure
+
+
 def measured(**values: list[float]):
     """Quantities whose seeds have these means, over 50 images each."""
 
@@ -129,43 +135,40 @@ def test_the_ledger_names_what_there_is():
     }
 
 
-def values(results: Results, **about) -> np.ndarray:
-    return evidence(results).measure(Quantity(**about)).values
+def test_quantities_are_those_of_the_leaderboard(board, measure):
+    def values(**about):
+        return measure(Quantity(**about)).values
 
-
-def test_quantities_are_those_of_the_leaderboard(board):
     numbers = json.loads(to_json(collect(board, protocol=load_protocol("glyphs-linf-v1"))))
     rows = {row["model"]: row for row in numbers["rows"]}
     for model in ("reup", "convnet-at", "amplitude"):
-        for measure, shown in (("worst", rows[model]["worst"]), ("clean", rows[model]["clean"])):
-            about = {"eps": 0.1} if measure == "worst" else {}
-            found = values(board, measure=measure, model=model, **about).mean(axis=1)
+        for what, shown in (("worst", rows[model]["worst"]), ("clean", rows[model]["clean"])):
+            about = {"eps": 0.1} if what == "worst" else {}
+            found = values(measure=what, model=model, **about).mean(axis=1)
             assert found == pytest.approx(list(shown["by_seed"].values()))
-    lost = values(
-        board, measure="transfer-loss", model="reup", source="fourier", attack="pgd", eps=0.1
-    )
-    kept = values(board, measure="transfer", model="reup", source="fourier", attack="pgd", eps=0.1)
-    assert np.array_equal(lost + kept, values(board, measure="clean", model="reup"))
-    bound = values(board, measure="lipschitz", model="reup", certifier="circuit-bound")
+    lost = values(measure="transfer-loss", model="reup", source="fourier", attack="pgd", eps=0.1)
+    kept = values(measure="transfer", model="reup", source="fourier", attack="pgd", eps=0.1)
+    assert np.array_equal(lost + kept, values(measure="clean", model="reup"))
+    bound = values(measure="lipschitz", model="reup", certifier="circuit-bound")
     assert bound.mean() == pytest.approx(67.61, abs=0.005)
-    assert values(board, measure="test-accuracy", model="reup", epoch=20).shape == (5, 1)
-    certified = values(board, measure="certified", model="amplitude", eps=0.1)
-    assert np.all(certified <= values(board, measure="worst", model="amplitude", eps=0.1))
+    assert values(measure="test-accuracy", model="reup", epoch=20).shape == (5, 1)
+    certified = values(measure="certified", model="amplitude", eps=0.1)
+    assert np.all(certified <= values(measure="worst", model="amplitude", eps=0.1))
 
 
-def test_what_is_not_on_record_is_named(board):
+def test_what_is_not_on_record_is_named(measure):
     for about, told in (
         ({"measure": "worst", "model": "reup", "eps": 0.3}, "no worst case, ε = 0.3 of reup"),
         ({"measure": "clean", "model": "nobody"}, "no clean accuracy of nobody"),
         ({"measure": "test-accuracy", "model": "reup", "epoch": 21}, "after epoch 21 of reup"),
     ):
         with pytest.raises(MissingError, match=told):
-            values(board, **about)
+            measure(Quantity(**about))
 
 
-def test_a_verdict_changes_with_the_records(board):
+def test_a_verdict_changes_with_the_records(board, measure):
     claim = next(c for c in ledger() if c.name == "wendlinger2024-longer-training")
-    assert judge(claim, evidence(board).measure).outcomes[1].judged == "holds"
+    assert judge(claim, measure).outcomes[1].judged == "holds"
 
     def about(record) -> bool:
         task = record.task
@@ -261,9 +264,9 @@ def test_the_page_has_every_claim_and_what_is_missing():
     assert "missing: no clean accuracy of third" in told
 
 
-def test_the_documentation_says_what_the_records_say(board):
+def test_the_documentation_says_what_the_records_say(measure):
     written = (Path(__file__).parents[2] / "docs" / "claims.md").read_text()
-    measure, compared = evidence(board).measure, 0
+    compared = 0
     for claim in ledger():
         sides = [side for case in claim.cases() for side in (case.left, case.right)]
         if any(getattr(side, "measure", None) in PATTERNS for side in sides):
@@ -274,14 +277,21 @@ def test_the_documentation_says_what_the_records_say(board):
     assert compared >= len(ledger()) - 2
 
 
-def test_the_command_shows_and_writes(qbench_cli, tmp_path, board):
+def test_the_command_shows_and_writes(qbench_cli, tmp_path):
     root = Path(__file__).parents[2] / "leaderboard" / "results"
-    shown = qbench_cli("claims", "west2023", "du2021", "--from", str(root))
-    assert shown.returncode == 0
-    assert "west2023-transfer: does not hold" in shown.stdout
-    assert "du2021-depolarising: not tested" in shown.stdout
-    one = qbench_cli("claims", "lu2020", "--from", str(root), "--json")
-    assert json.loads(one.stdout)[0]["verdict"] == "holds in part"
+    asked = ("claims", "west2023", "du2021", "lu2020", "--from", str(root))
+    done = qbench_cli(*asked, "--json", "--out", "page.md")
+    assert done.returncode == 0
+    verdicts = {claim["name"]: claim["verdict"] for claim in json.loads(done.stdout)}
+    assert verdicts == {
+        "west2023-transfer": "does not hold",
+        "du2021-depolarising": "not tested",
+        "lu2020-vulnerable": "holds in part",
+    }
+    written = (tmp_path / "page.md").read_text()
+    assert f"`qbench claims west2023 du2021 lu2020 --from {root}`" in written
+    for name in verdicts:
+        assert f"\n## {name}\n" in written
     for arguments, told in (
         (("claims", "nothing-like-it"), "unknown claim"),
         (("claims", "--from", "nowhere"), "no archive in nowhere"),

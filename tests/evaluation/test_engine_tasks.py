@@ -22,7 +22,7 @@ from qbench.records.results import Result
 from qbench.registry import load_registry
 from qbench.specs import CertifierSpec, EngineSpec, Perturbations
 
-SMALL = RunSelection(models=["reup"], attacks=["pgd"], seeds=[0], limit=6, eps=[0.1])
+SMALL = RunSelection(models=["reup"], attacks=["pgd:steps=5"], seeds=[0], limit=6, eps=[0.1])
 
 
 class Blurred:
@@ -76,7 +76,7 @@ def test_shots_repeat_the_scoring_and_the_attack_sees_their_mean() -> None:
     assert record.device.name is None
     assert columns["adversarial_prediction"].shape == (10, 6)
     assert columns["adversarial_margin"].std(axis=0).min() > 0  # fresh shots in every pass
-    assert record.cost.forward > 8 * 40 * 6  # 8 passes for each step
+    assert record.cost.forward > 8 * 5 * 6  # 8 passes for each step
     exact = run(SMALL).record
     assert exact.exact
     assert exact.task.engine.shots is None
@@ -156,7 +156,7 @@ def test_classical_models_run_on_no_engine() -> None:
 
 @pytest.mark.usefixtures("blurred")
 def test_without_gradients_a_white_box_attack_is_skipped_and_its_ideal_is_not() -> None:
-    noisy = replace(SMALL, engine="blurred", attacks=["pgd"])
+    noisy = replace(SMALL, engine="blurred")
     record = run(replace(noisy, attacked="engine")).record
     assert record.status == "skipped"
     assert "pgd needs gradients, which engine blurred does not give" in record.reason

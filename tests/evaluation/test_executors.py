@@ -200,7 +200,7 @@ def test_time_limits_hold_wherever_tasks_run(tmp_path, where):
         seeds=(0,),
         eps=(0.1,),
         limit=4,
-        time_limit_s=6.0,
+        time_limit_s=3.0,
         plugins=(PluginFile.read(path),),
     )
     with open_executor(where, 2) as executor:

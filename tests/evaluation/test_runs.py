@@ -95,13 +95,6 @@ def without_times(folder):
     return [record.model_copy(update={"cost": None}) for record in RunStore(folder).records()]
 
 
-def test_results_do_not_depend_on_the_number_of_jobs(small, tmp_path):
-    folder, _, _ = small
-    with open_executor("local", 2) as executor:
-        run(SMALL, tmp_path, executor)
-    assert without_times(folder) == without_times(tmp_path)
-
-
 class Counting(InProcess):
     """Notes what runs."""
 

@@ -576,6 +576,7 @@ def test_published_checkpoint(load_published, published_images) -> None:
     assert (fall[two > 0] > 0).all()
 
 
+@pytest.mark.slow
 def test_circuit_for_devices() -> None:
     model = load_registry().get("model", "reup-hw8").create()
     state, _ = unpack(Zoo().read("reup-hw8", 0), "reup-hw8")

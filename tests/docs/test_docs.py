@@ -21,7 +21,7 @@ from qbench.registry import load_registry
 from qbench.specs import imported
 from qbench.weights.files import unpack
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("**/*.md")),

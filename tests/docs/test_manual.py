@@ -15,7 +15,7 @@ import qbench
 from qbench import hookspecs, specs
 from qbench.cli import cli
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 REFERENCE = (ROOT / "docs" / "reference.md").read_text()
 # What docs/plugins.md calls public, as modules with their parts.
 WHOLE = re.findall(r"^\.\. automodule:: (\S+)$", REFERENCE, re.M)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 PAGES = [*sorted((DOCS / "tutorials").glob("*.md")), DOCS / "contributing-a-model.md"]
 LEAST = {"contributing-a-model": 2}  # outputs that are compared
 NEEDED = {"a-qiskit-model": "qiskit_machine_learning"}
