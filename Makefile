@@ -1,6 +1,8 @@
 # `make run` and `make test` need Python 3.11, pip and make, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
+# Installing compiles nothing: Python keeps what it compiles at first use.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: run test test-slow environments lint kernels docs clean
 

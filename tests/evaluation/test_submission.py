@@ -680,7 +680,9 @@ def test_a_model_that_knows_the_images_of_every_run_fails_on_others(made, tmp_pa
     made.pack("remembers", tmp_path / "sent")  # the new images of a run are always the same
     assert without_code(made, tmp_path / "sent").problems == []
     problems = with_code(made, tmp_path / "sent", again=30).problems
-    assert any("on the protocol's images, 0.0" in line for line in problems), problems[:5]
+    # By chance some of them lie near one that it knows.
+    told = re.compile(r"accuracy 1.000 on the protocol's images, 0\.[0-4]\d+ on new ones")
+    assert any(told.search(line) for line in problems), problems[:5]
 
 
 # What `submit` refuses of an honest model.

@@ -77,7 +77,7 @@ def test_the_order_of_additions_changes_no_result(whole, tmp_path):
 
 
 def test_a_later_run_brings_the_images_that_are_worse(tmp_path):
-    first = replace(SMALL, attacks=("fgsm",), certifiers=(), limit=60, models=("convnet",))
+    first = replace(SMALL, attacks=("fgsm",), certifiers=(), limit=30, models=("convnet",))
     run(first, tmp_path / "first")
     archive = Archive(tmp_path / "a")
     archive.add(RunStore(tmp_path / "first").results())
