@@ -6,6 +6,7 @@ import re
 import types
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
+from functools import cache
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from qbench.errors import PluginError
@@ -47,8 +48,11 @@ def _own_name(spec: Spec) -> str:
     return name if isinstance(spec, CommandSpec) and group in COMMAND_GROUPS else spec.name
 
 
+_hints = cache(get_type_hints)
+
+
 def _check_fields(holder: Any, what: str) -> None:
-    hints = get_type_hints(type(holder))
+    hints = _hints(holder.__class__)
     for field in fields(holder):
         value, hint = getattr(holder, field.name), hints[field.name]
         if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, hint):

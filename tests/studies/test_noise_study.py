@@ -296,6 +296,7 @@ def test_a_pass_of_many_shots_is_the_mean_of_many_passes() -> None:
     assert model.engine is engine
 
 
+@pytest.mark.slow
 def test_noise_fools_square_and_not_the_ideal_simulator() -> None:
     model, test = qbench.load_model("reup"), qbench.load_dataset().test
     x, y = test.x[:40], test.y[:40]

@@ -129,7 +129,8 @@ class _Search:
         angles, widths = steps.gates.angles(inside.centre), steps.widths(inside)
         if widths.max() >= np.pi / 2:
             return False
-        key, centre, reach = (image, other), angles.flatten().numpy(), inside.width[0].numpy()
+        key, centre = (image, other), angles.flatten().numpy()
+        reach = np.ascontiguousarray(inside.width[0])  # without a box it is one number, repeated
         if key not in self.reached:
             size = 2**steps.gates.circuit.qubits
             weights = np.zeros((len(centre), size, size), np.complex128)

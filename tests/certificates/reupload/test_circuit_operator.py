@@ -75,7 +75,7 @@ def _question(model, seed, eps, norm="linf"):
     angles = steps.gates.angles(inside.centre).flatten().numpy()
     diagonal = steps.observables[int(y)] - steps.observables[1 - int(y)]
     ball = np.inf if norm == "linf" else eps
-    reach = inside.width[0].numpy()
+    reach = np.ascontiguousarray(inside.width[0])
     return steps, x, y, (steps.circuit, angles, steps.widths(inside), diagonal), (
         steps.readings, reach, ball,
     )  # fmt: skip
