@@ -21,7 +21,7 @@ from costs import attack_costs, certificate_costs
 
 from qbench.cli import cli
 from qbench.protocols import load_protocol
-from qbench.records.archive import open_results
+from qbench.records.boards import open_results
 from qbench.report import ranking_table
 from qbench.report.board import Board
 from qbench.report.collect import collect

@@ -13,7 +13,7 @@ from torch import nn
 
 import qbench
 from qbench.errors import Unsupported, UsageError
-from qbench.records.archive import open_results
+from qbench.records.boards import open_results
 from qbench.report import export, to_frame
 
 

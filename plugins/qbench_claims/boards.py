@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qbench.errors import StoreError
-from qbench.records.archive import Archive, boards, open_results
+from qbench.records.archive import Archive
+from qbench.records.boards import boards, open_results
 from qbench.records.results import Results
 from qbench.records.store import FILE
 

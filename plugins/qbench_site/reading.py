@@ -9,7 +9,8 @@ from pathlib import Path
 from qbench.errors import StoreError, UnknownNameError
 from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
-from qbench.records.archive import Archive, board_name, boards, open_results
+from qbench.records.archive import Archive
+from qbench.records.boards import board_name, boards, open_results
 from qbench.records.results import Results, in_norm
 from qbench.records.store import FILE
 from qbench.report.collect import collect

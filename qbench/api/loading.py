@@ -19,7 +19,7 @@ from qbench.errors import WeightsError
 from qbench.evaluation.placing import put_on
 from qbench.model_names import ModelName
 from qbench.plugin_files import PluginFile
-from qbench.records.archive import open_results
+from qbench.records.boards import open_results
 from qbench.records.results import Results
 from qbench.registry import load_registry
 from qbench.text import one_line

@@ -33,7 +33,7 @@ def export(results: Path, form: str, out: Path | None) -> None:
     """
     from qbench.errors import UsageError
     from qbench.files import write_atomically
-    from qbench.records.archive import open_results
+    from qbench.records.boards import open_results
     from qbench.report import export as made
 
     content = made(open_results(results), form)

@@ -97,7 +97,8 @@ def remove(model: str, archive: Path) -> None:
       qbench leaderboard remove my-model --archive leaderboard/results
     """
     from qbench.errors import StoreError
-    from qbench.records.archive import Archive, boards
+    from qbench.records.archive import Archive
+    from qbench.records.boards import boards
 
     found = [Archive.read(path) for path in boards(archive)]
     holding = [one for one in found if model in one.entries]
@@ -146,7 +147,7 @@ def build(
     """
     from qbench.errors import UsageError
     from qbench.files import own_folder
-    from qbench.records.archive import open_results
+    from qbench.records.boards import open_results
     from qbench.records.store import FILE
     from qbench.report import build as write
     from qbench.report import known_dataset, summary_table
@@ -190,7 +191,8 @@ def _build_all(folders: list[Path], out: Path, plugins: tuple[PluginFile, ...]) 
 
 
 def _take_over(sources: list[Path], root: Path, models: list[str] | None) -> None:
-    from qbench.records.archive import Archive, board_name, open_results
+    from qbench.records.archive import Archive
+    from qbench.records.boards import board_name, open_results
 
     for source in sources:
         every = [_sound(open_results(path)) for path in _parts(source)]
@@ -241,7 +243,7 @@ def _in_norm(results: Results, norm: str) -> Results:
 
 
 def _parts(source: Path) -> list[Path]:
-    from qbench.records.archive import boards
+    from qbench.records.boards import boards
     from qbench.records.store import FILE
 
     return [source] if (source / FILE).is_file() else boards(source)

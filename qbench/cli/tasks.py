@@ -111,7 +111,7 @@ def folder(selection: RunSelection) -> str:
     """Name of the results' folder, the same for all that may share one."""
     from qbench.datasets.base import load_data
     from qbench.protocols import load_protocol
-    from qbench.records.archive import folder_name
+    from qbench.records.boards import folder_name
 
     usual = load_protocol(selection.protocol, selection.plugins).norm
     norm = f"-{selection.norm}" if selection.norm not in (None, usual) else ""
@@ -132,7 +132,8 @@ def _board(archive: Path, selection: RunSelection) -> Results | None:
     """The results of an archive that stand on the board of a selection."""
     from qbench.datasets.base import load_data
     from qbench.protocols import load_protocol
-    from qbench.records.archive import Archive, boards
+    from qbench.records.archive import Archive
+    from qbench.records.boards import boards
     from qbench.records.results import attack_norm
 
     protocol = load_protocol(selection.protocol, selection.plugins)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from qbench.errors import StoreError
 from qbench.evaluation.challenge import Judged
-from qbench.records.archive import Archive, boards
+from qbench.records.archive import Archive
+from qbench.records.boards import boards
 from qbench.records.columns import to_npz
 from qbench.records.results import Adversarial, Result, Results
 from qbench.records.store import FILE, RunStore

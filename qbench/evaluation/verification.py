@@ -23,7 +23,8 @@ from qbench.evaluation.verified_records import of_card, of_record
 from qbench.evaluation.verified_seeds import of_admission, of_seeds, of_weights
 from qbench.plugin_files import PluginFile
 from qbench.records import soundness
-from qbench.records.archive import Archive, boards
+from qbench.records.archive import Archive
+from qbench.records.boards import boards
 from qbench.records.results import Results
 from qbench.records.store import FILE, RunStore
 from qbench.registry import load_registry

@@ -23,7 +23,8 @@ from qbench.evaluation.submission import (
 from qbench.files import explained, write_atomically
 from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
-from qbench.records.archive import Archive, board_name, boards
+from qbench.records.archive import Archive
+from qbench.records.boards import board_name, boards
 from qbench.records.record import Card, Record
 from qbench.records.results import Adversarial, Results, attack_norm
 from qbench.records.store import RunStore

@@ -28,7 +28,8 @@ from qbench.evaluation.sent import Sent, read_images
 from qbench.evaluation.task import run_task
 from qbench.evaluation.verification import verify
 from qbench.records import soundness
-from qbench.records.archive import Archive, open_results
+from qbench.records.archive import Archive
+from qbench.records.boards import open_results
 from qbench.records.columns import fingerprint
 from qbench.records.entry import Entry, read_entry, write_entry
 from qbench.records.record import Record

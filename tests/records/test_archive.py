@@ -12,7 +12,8 @@ import pytest
 from small_runs import SMALL, run
 
 from qbench.errors import StoreError
-from qbench.records.archive import Archive, boards, open_results
+from qbench.records.archive import Archive
+from qbench.records.boards import boards, open_results
 from qbench.records.columns import from_npz, to_npz
 from qbench.records.entry import FILES
 from qbench.records.results import Adversarial, Results
