@@ -59,7 +59,7 @@ def attack_costs(
         return markdown(Table(left("Attack") + right(*names), rows))
 
     parts = [
-        f"At ε = {board.rank_eps:g}, mean over seeds; attacks that take longest last.",
+        f"At ε = {board.rank_eps:g}; attacks that take longest last.",
         "### Robust accuracy",
         matrix(lambda mean: f"{mean['robust_accuracy']:.3f}"),
         f"### Seconds for {IMAGES} images",

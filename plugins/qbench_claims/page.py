@@ -17,7 +17,8 @@ Each claim has a file in `plugins/qbench_claims/ledger`: the paper, the statemen
 the comparisons that judge it. A comparison *holds* where the 95 % interval of its difference lies
 on the right side of its limit, *does not hold* where it lies on the other side, and is *undecided*
 where the limit lies within. A claim *holds* where every comparison does and none is missing, and
-*holds in part* where some do. Intervals are over trained seeds and images, both resampled. A
+*holds in part* where some do. Intervals are over trained seeds and images, both resampled; unlike
+the leaderboard's p-values they are not corrected for the number of comparisons. A
 verdict is about the models of this benchmark, on its images and under its attacks, and not about
 those of a paper.
 

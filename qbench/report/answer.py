@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median
 
+from qbench.records.statistics import holm
 from qbench.report.board import Board, ModelFacts, Row
 from qbench.report.significance import LEVEL, Comparison
 from qbench.report.text import escape, p_value
@@ -37,25 +38,39 @@ def training_of(model: ModelFacts) -> str | None:
 class Match:
     """The ranked models of the two families that share a kind of training, best first.
 
-    `training` is None where it does not matter; `test` compares the best two, None where a family
-    has no model.
+    `training` is None where it does not matter. `test` compares the best two, and `p` belongs to
+    the statement that the better of them is more robust than every model of the other family; None
+    where a family has no model.
     """
 
     training: str | None
     quantum: tuple[Row, ...]
     classical: tuple[Row, ...]
-    test: Comparison | None
+    test: Comparison | None = None
+    p: float | None = None
 
     @property
-    def winner(self) -> str | None:
-        """The family whose best model is significantly more robust than the other's."""
-        if self.test is None or self.test.p_holm >= LEVEL:
+    def ahead(self) -> str | None:
+        """The family of the better of the best two."""
+        if self.test is None:
             return None
         return "quantum" if self.test.first == self.quantum[0].model.name else "classical"
 
+    @property
+    def winner(self) -> str | None:
+        """The family that has a model significantly more robust than all of the other's."""
+        return self.ahead if self.p is not None and self.p < LEVEL else None
+
 
 def matches(board: Board) -> tuple[Match, ...]:
-    """All models, then those of each kind of training that any model has."""
+    """All models, then those of each kind of training that any model has.
+
+    That one model is more robust than each of several is as sure as the least sure of these
+    comparisons (Berger 1982, intersection-union tests), however many they are. Which model that is
+    was seen in the same results, so p is multiplied by how many models of its family it might have
+    been (Bonferroni), and corrected for all that is returned (Holm). Models that join the board
+    therefore count only where they might have been the answer.
+    """
     tests = {frozenset((one.first, one.second)): one for one in board.comparisons}
 
     def match(training: str | None) -> Match:
@@ -69,14 +84,26 @@ def matches(board: Board) -> tuple[Match, ...]:
             )
             for family in FAMILIES
         )
-        test = None
-        if quantum and classical:
-            best = frozenset((quantum[0].model.name, classical[0].model.name))
-            test = tests.get(best)
-        return Match(training, quantum, classical, test)
+        found = Match(training, quantum, classical)
+        if not quantum or not classical:
+            return found
+        found = replace(found, test=tests.get(_names(quantum[:1], classical[:1])))
+        if found.test is None:
+            return found
+        own, others = quantum, classical
+        if found.ahead == "classical":
+            own, others = others, own
+        pairs = [_names(own[:1], [other]) for other in others]
+        least_sure = max(tests[pair].p if pair in tests else 1.0 for pair in pairs)
+        return replace(found, p=min(1.0, len(own) * least_sure))
 
-    found = [match(training) for training in (None, *TRAININGS)]
-    return tuple(one for one in found if one.quantum or one.classical)
+    found = [one for one in map(match, (None, *TRAININGS)) if one.quantum or one.classical]
+    corrected = iter(holm([one.p for one in found if one.p is not None]))
+    return tuple(one if one.p is None else replace(one, p=next(corrected)) for one in found)
+
+
+def _names(*rows: Sequence[Row]) -> frozenset[str]:
+    return frozenset(row.model.name for some in rows for row in some)
 
 
 def answer(board: Board) -> str | None:
@@ -105,7 +132,7 @@ def clauses(board: Board) -> list[str]:
         f"{_verdict(found)}: on these {test.images} images and under these "
         f"attacks, the best quantum classifier has a robust accuracy of {_best(every.quantum)} "
         f"{where} at ε = {board.rank_eps:g} and the best classical one {_best(every.classical)}, "
-        f"{_outcome(test)}",
+        f"{_outcome(found[0], test)}",
         *[_among(match) for match in by_training],
         _strongest(board),
         _transferred(board),
@@ -132,20 +159,20 @@ def _best(rows: Sequence[Row]) -> str:
     return f"{rows[0].worst.mean or 0.0:.3f} ({rows[0].model.name})" if rows else "none"
 
 
-def _outcome(test: Comparison) -> str:
-    said = "a significant difference" if test.p_holm < LEVEL else "no significant difference"
+def _outcome(match: Match, test: Comparison) -> str:
+    said = "no significant difference" if match.winner is None else "a significant difference"
     ends = f"{test.low:.3f} to {test.high:.3f}".replace("-", "−")
-    return f"{said} ({test.difference:.3f}, 95 % interval {ends}, Holm-corrected {_p(test)})"
+    return f"{said} ({test.difference:.3f}, 95 % interval {ends}, corrected {_p(match)})"
 
 
-def _p(test: Comparison) -> str:
-    shown = p_value(test.p_holm)
+def _p(match: Match) -> str:
+    shown = p_value(match.p if match.p is not None else 1.0)
     return f"p {shown if shown.startswith('<') else f'= {shown}'}"
 
 
 def _among(match: Match) -> str:
     """The best of each family that share a kind of training."""
-    p = "" if match.test is None else f" ({_p(match.test)})"
+    p = "" if match.p is None else f" ({_p(match)})"
     called = _CALLED[match.training or ""]
     return f"{called}, {_best(match.quantum)} against {_best(match.classical)}{p}"
 
@@ -158,27 +185,29 @@ def _strongest(board: Board) -> str:
         return ""
     first = max(reversed(board.by_strength), key=lambda attack: counts[attack])
     blind = set(board.without_gradients)
-    how = "needs no gradients" if first in blind else "uses gradients of the model itself"
+    how = "needs no gradients" if first in blind else "follows gradients where there are any"
     said = f"the strongest attack on {counts[first]} of {len(strongest)} models is {first}"
     if not blind:
-        return f"{said}, which {how} (none without any gradient was run by itself)"
+        return f"{said}, which {how} (no attack without gradients was run on its own)"
     alone = sum(bool(attacks) and attacks <= blind for attacks in strongest)
     return f"{said}, which {how}, and one without gradients is on {alone}"
 
 
 def _transferred(board: Board) -> str:
-    """By how much images made for other models lower a worst case at most."""
+    """By how much images made for other models, or sent by others, lower a worst case at most."""
     lowered = [
         (row.own.mean - row.worst.mean, row.model.name)
         for row in board.rows
         if row.rank is not None and row.worst.mean is not None and row.own.mean is not None
     ]
-    if not lowered or not board.transfers:
+    if not lowered or not (board.transfers or board.challenges):
         return ""
+    made = ["made for other models"] if board.transfers else []
+    made += ["sent by others"] if board.challenges else []
     most, model = max(lowered)
     if most < 0.0005:
-        return "images made for other models lower no robust accuracy further"
+        return f"images {' or '.join(made)} lower no robust accuracy further"
     return (
-        f"images made for other models lower robust accuracy by {most:.3f} at most "
+        f"images {' or '.join(made)} lower robust accuracy by {most:.3f} at most "
         f"({model}), which is counted"
     )

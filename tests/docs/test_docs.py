@@ -41,6 +41,20 @@ def test_the_generated_pages_are_up_to_date():
         assert path.read_text() == content, f"run 'python docs/make.py' to renew {path.name}"
 
 
+def test_the_readme_answers_as_the_boards_do():
+    boards = ROOT / "leaderboard"
+    told = re.compile(r"\*\*Are quantum classifiers more robust here\?\*\* ([^:]+):")
+    verdicts = [
+        told.search(page.read_text())[1]
+        for page in (boards / "README.md", *boards.glob("boards/*/README.md"))
+    ]
+    assert sorted(verdicts) == ["It cannot be told", "No", "No", "No", "No"]
+    readme = (ROOT / "README.md").read_text()
+    assert "On each of the five boards the best classical model keeps more images" in readme
+    assert "Four of them say that some classical models are significantly more robust" in readme
+    assert "on four digits of MNIST it cannot be told" in readme
+
+
 def test_every_hook_is_documented():
     page = (ROOT / "docs" / "plugins.md").read_text()
     hooks = [name for name in vars(hookspecs) if name.startswith("qbench_")]

@@ -12,6 +12,7 @@ from qbench.report.answer import answer, matches, training_of
 from qbench.report.board import Board, ModelFacts
 from qbench.report.collect import collect
 from qbench.report.page import page as render
+from qbench.report.seed_values import SeedValues
 
 N = 100
 YES = np.ones(N, dtype=np.bool_)
@@ -65,7 +66,37 @@ def test_what_is_not_significant_is_not_claimed() -> None:
     unclear = said(board_with(a=(Q, 52), b=(C, 50)))
     assert unclear.startswith("It cannot be told: ")
     assert "no significant difference (0.020, 95 % interval −0." in unclear
-    assert "Holm-corrected p = 0." in unclear
+    assert ", corrected p = 0." in unclear
+
+
+def test_more_models_of_the_other_family_cost_nothing_and_of_ones_own_little() -> None:
+    def p(board: Board) -> float:
+        found = matches(board)[0]
+        assert found.test is not None
+        assert found.p is not None
+        assert (found.test.first, found.winner) == ("c", "classical" if found.p < 0.05 else None)
+        return found.p
+
+    alone = board_with(a=(Q, 60), b=(C, 80))
+    (test,) = alone.comparisons
+    assert p(alone) == pytest.approx(2 * test.p)  # over all models, and over those trained plainly
+    weaker = {f"q{k}": (fake(f"q{k}", "quantum"), 30 - k) for k in range(12)}
+    crowded = board_with(a=(Q, 60), b=(C, 80), **weaker)
+    assert max(one.p_holm for one in crowded.comparisons) > 0.05
+    assert p(crowded) == p(alone)
+    rivals = {f"c{k}": (fake(f"c{k}", "classical"), 30 - k) for k in range(3)}
+    assert p(board_with(a=(Q, 60), b=(C, 80), **rivals)) == pytest.approx(4 * p(alone))
+
+
+def test_a_family_is_ahead_of_the_least_sure_of_the_other_only() -> None:
+    run = Run(N)
+    keeps(run, C, 80)
+    keeps(run, Q, 60)
+    before = matches(board_of(run))[0]
+    keeps(run, fake("wild", "quantum"), 58, (0, 40, -40, 30, -30))  # below q, and less certain
+    after = matches(board_of(run))[0]
+    assert (before.winner, after.winner) == ("classical", None)
+    assert after.test == before.test or after.test.second == "q"
 
 
 def test_a_bad_seed_makes_it_unclear() -> None:
@@ -129,7 +160,7 @@ def test_one_family_asks_no_question() -> None:
 @pytest.mark.parametrize(
     ("square_keeps", "pgd_keeps", "expected"),
     [
-        (30, 20, "on 2 of 2 models is pgd, which uses gradients of the model itself, and one "),
+        (30, 20, "on 2 of 2 models is pgd, which follows gradients where there are any, and one "),
         (20, 30, "on 2 of 2 models is square, which needs no gradients, and one "),
     ],
 )
@@ -152,7 +183,7 @@ def test_without_an_attack_that_needs_no_gradients() -> None:
     for model in (Q, C):
         for label, images in (("fab", 25), ("pgd", 20)):
             run.attacked(model, 0, 0.1, YES, np.arange(N) < images, attack=label)
-    assert "(none without any gradient was run by itself)" in said(board_of(run))
+    assert "(no attack without gradients was run on its own)" in said(board_of(run))
 
 
 def test_images_made_for_other_models() -> None:
@@ -164,7 +195,19 @@ def test_images_made_for_other_models() -> None:
     assert "images made for other models lower no robust accuracy further." in said(board_of(run))
     run.attacked(QUANTUM, 0, 0.1, YES, np.arange(N) >= 7, source=CLASSICAL)
     found = said(board_of(run))
-    assert "lower robust accuracy by 0.070 at most (qubit), which is counted" in found
+    assert "made for other models lower robust accuracy by 0.070 at most (qubit), which" in found
+
+
+def test_images_that_others_sent_are_not_said_to_be_made_for_other_models() -> None:
+    run = Run(N)
+    for model in (QUANTUM, CLASSICAL):
+        run.attacked(model, 0, 0.1, YES, np.arange(N) < 50)
+    board = replace(board_of(run), challenges=("one",))  # type: ignore[arg-type]
+    assert "; images sent by others lower no robust accuracy further." in said(board)
+    first, *others = board.rows
+    moved = replace(first, own=SeedValues(((0, 0.51),)))
+    found = said(replace(board, rows=(moved, *others)))
+    assert "; images sent by others lower robust accuracy by 0.010 at most (" in found
 
 
 def test_the_page_answers_before_its_first_table() -> None:

@@ -26,13 +26,13 @@ def families(board: Board) -> Table:
             line += [text(best, whole=True), number(middle(family), ".3f")]
             line.append(number(len(family), "d"))
         test = match.test
-        ahead = test is not None and test.first == match.quantum[0].model.name
-        line.append(text(None if test is None else _with_interval(test, 1 if ahead else -1)))
-        rows.append([*line, text(None if test is None else p_value(test.p_holm))])
+        sign = 1 if match.ahead == "quantum" else -1
+        line.append(text(None if test is None else _with_interval(test, sign)))
+        rows.append([*line, text(None if match.p is None else p_value(match.p))])
     heads = left("Training")
     for name in FAMILIES:
         heads += left(f"Best {name}") + right("Median", "Models")
-    return Table(heads + right("Difference", "p (Holm)"), rows)
+    return Table(heads + right("Difference", "p"), rows)
 
 
 def more_robust_than(board: Board) -> Table:
