@@ -75,8 +75,7 @@ def challenge(
 
     \b
     Example:
-      qbench challenge convnet images.npz --by "Jane Doe" --seed 0 --eps 0.1 \\
-        --results leaderboard/results/glyphs-linf-v1
+      qbench challenge reup mine.npz --by "Jane Doe" --results leaderboard/results/glyphs-linf-v1
     """
     from qbench.evaluation.challenge import judge
     from qbench.evaluation.evidence import find, keep

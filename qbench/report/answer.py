@@ -151,7 +151,9 @@ def _verdict(found: Sequence[Match]) -> str:
     if not winners:
         return "It cannot be told"
     if winners == {"classical"}:
-        return "No"
+        every, *by_training = found
+        alike = [_CALLED[match.training or ""] for match in by_training if match.winner]
+        return "No" if every.winner else f"No, not those {' or '.join(alike)}"
     return "Yes" if winners == {"quantum"} == {found[0].winner} else "It depends on the training"
 
 
