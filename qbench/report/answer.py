@@ -162,9 +162,13 @@ def _best(rows: Sequence[Row]) -> str:
 
 
 def _outcome(match: Match, test: Comparison) -> str:
-    said = "no significant difference" if match.winner is None else "a significant difference"
+    makes = "does not make" if match.winner is None else "makes"
+    other = next(family for family in FAMILIES if family != match.ahead)
     ends = f"{test.low:.3f} to {test.high:.3f}".replace("-", "−")
-    return f"{said} ({test.difference:.3f}, 95 % interval {ends}, corrected {_p(match)})"
+    return (
+        f"a difference of {test.difference:.3f} (95 % interval {ends}), which {makes} the better "
+        f"one significantly more robust than every {other} one (corrected {_p(match)})"
+    )
 
 
 def _p(match: Match) -> str:

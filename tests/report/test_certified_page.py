@@ -10,11 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from certifiers_picture import picture
 from costs import certificate_costs
 from pages import page_of, table_rows
 from simulated import MODELS, full_run
-from synthetic import QUANTUM, Run, bits, board_of
+from synthetic import QUANTUM, Fake, Run, bits, board_of
 
+from qbench.records.identity import Engine
 from qbench.records.record import Cost
 from qbench.report import build, summary_table
 from qbench.report.certificate_types import Certified
@@ -231,3 +233,13 @@ def test_costs_by_hand() -> None:
     assert certificate_costs(full_run(models=MODELS[:1], seeds=(0,), n=4).results) == (
         "No certificate of single images has a result.\n"
     )
+
+
+def test_the_picture_of_certifiers_leaves_out_what_is_counted_on_engines() -> None:
+    model = Fake("reup-hw8", "quantum", 1, 0.1, 1)
+    run = Run(n=4)
+    for seed in (0, 1):
+        run.certified(model, seed, [0.1, 0.05, 0.02, 0.0])
+    before = picture(run.results)
+    run.certified(model, 0, [0.01] * 4, certifier="counts", engine=Engine(name="loud", shots=9))
+    assert picture(run.results) == before
