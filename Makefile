@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Installing compiles nothing: Python keeps what it compiles at first use.
 export PYTHONDONTWRITEBYTECODE :=
+# Several processes at once: where each has threads of its own, they wait for each other.
+test test-slow kernels: export OMP_NUM_THREADS := 1
 
 .PHONY: run test test-slow environments lint kernels docs clean
 

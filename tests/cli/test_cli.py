@@ -115,6 +115,7 @@ def test_a_dry_run_says_which_training_will_not_end_in_time(qbench_cli):
     assert set(json.loads(about)["over_time_limit"]) == {"fourier", "amplitude"}
 
 
+@pytest.mark.slow
 def test_certificates_join_the_attacks_of_a_run(qbench_cli, tmp_path):
     small = ("--models", "fourier", "--seeds", "0", "--limit", "6", "--jobs", "1", "--out", "here")
     result = qbench_cli("certify", *small, "--certifiers", "fourier-linear", "--norm", "both")
@@ -276,6 +277,7 @@ def test_bad_input_is_one_line(qbench_cli, arguments, expected):
     assert expected in complaint(qbench_cli("run", *call))
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_is_one_line_and_nothing_is_lost(qbench_cli, qbench_process, tmp_path):
     run = (
         "run",

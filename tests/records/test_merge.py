@@ -50,6 +50,7 @@ def set_version(monkeypatch):
     return now
 
 
+@pytest.mark.slow
 def test_merged_runs_of_two_versions_are_the_run_of_all_at_once(tmp_path, set_version):
     models = ("convnet", "fourier", "amplitude")
     run(replace(SELECTION, models=models), tmp_path / "whole")

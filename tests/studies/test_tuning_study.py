@@ -119,6 +119,7 @@ def test_means_and_spread_over_seeds() -> None:
     assert tuning_report.points(tried, "m", (0, 1, 2)) == []  # not tried with all of them
 
 
+@pytest.mark.slow
 def test_a_training_is_measured_on_what_it_has_not_seen() -> None:
     # Certified accuracy lies below clean accuracy, and a recipe that diverges is worth nothing.
     divided = tuning_study.divided(load_data("glyphs"))
