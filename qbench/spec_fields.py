@@ -52,7 +52,8 @@ _hints = cache(get_type_hints)
 
 
 def _check_fields(holder: Any, what: str) -> None:
-    hints = _hints(holder.__class__)
+    kind: type = type(holder)
+    hints = _hints(kind)
     for field in fields(holder):
         value, hint = getattr(holder, field.name), hints[field.name]
         if is_dataclass(hint) and isinstance(hint, type) and isinstance(value, hint):

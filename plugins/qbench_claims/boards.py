@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from qbench.errors import StoreError
-from qbench.records.archive import Archive
-from qbench.records.boards import boards, open_results
+from qbench.records.boards import folders, open_results
 from qbench.records.results import Results
-from qbench.records.store import FILE
 
 
 def read_boards(folder: Path) -> dict[str, Results]:
@@ -17,10 +15,8 @@ def read_boards(folder: Path) -> dict[str, Results]:
     Raises:
         StoreError: There are none, they are damaged, or two boards have one protocol.
     """
-    run = (folder / FILE).is_file()
-    each = [open_results(folder)] if run else [Archive.read(b).results() for b in boards(folder)]
     found: dict[str, Results] = {}
-    for results in each:
+    for results in map(open_results, folders(folder)):
         protocol = next(iter(results.records)).task.protocol.name
         if protocol in found:
             raise StoreError(f"{folder} holds two boards of protocol {protocol}: name one of them")

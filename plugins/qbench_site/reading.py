@@ -9,10 +9,8 @@ from pathlib import Path
 from qbench.errors import StoreError, UnknownNameError
 from qbench.plugin_files import PluginFile
 from qbench.protocols import Protocol, load_protocol
-from qbench.records.archive import Archive
-from qbench.records.boards import board_name, boards, open_results
+from qbench.records.boards import board_name, folders, open_results
 from qbench.records.results import Results, in_norm
-from qbench.records.store import FILE
 from qbench.report.collect import collect
 from qbench_site.content import Source
 
@@ -27,10 +25,9 @@ def read(archive: Path, plugins: Sequence[PluginFile] = ()) -> list[Source]:
     Raises:
         StoreError: It holds no results, or damaged ones.
     """
-    run = (archive / FILE).is_file()
     found = []
-    for folder in [archive] if run else boards(archive):
-        results = open_results(archive) if run else Archive.read(folder).results()
+    for folder in folders(archive):
+        results = open_results(folder)
         protocol = _protocol(results, plugins)
         for norm in _norms(results):
             board = results if norm is None else in_norm(results, norm)

@@ -147,18 +147,19 @@ def build(
     """
     from qbench.errors import UsageError
     from qbench.files import own_folder
-    from qbench.records.boards import open_results
+    from qbench.records.boards import folders, open_results
     from qbench.records.store import FILE
     from qbench.report import build as write
     from qbench.report import known_dataset, summary_table
 
-    if len(_parts(results)) > 1:
+    every = folders(results)
+    if len(every) > 1:
         if out is None or eps is not None or norm is not None:
             raise UsageError(
                 f"{results} holds several boards: give --out, and neither --eps nor --norm, or "
                 "name the folder of one board"
             )
-        _build_all(_parts(results), out, plugins)
+        _build_all(every, out, plugins)
         return
     found = _sound(open_results(results))
     if norm is not None:
@@ -192,10 +193,10 @@ def _build_all(folders: list[Path], out: Path, plugins: tuple[PluginFile, ...]) 
 
 def _take_over(sources: list[Path], root: Path, models: list[str] | None) -> None:
     from qbench.records.archive import Archive
-    from qbench.records.boards import board_name, open_results
+    from qbench.records.boards import board_name, folders, open_results
 
     for source in sources:
-        every = [_sound(open_results(path)) for path in _parts(source)]
+        every = [_sound(open_results(path)) for path in folders(source)]
         for results in every:
             protocol = _protocol(results, ())
             target = Archive.read(root / board_name(results, protocol))
@@ -240,13 +241,6 @@ def _in_norm(results: Results, norm: str) -> Results:
     if not any(record.task.kind == "attack" for record in found.records):
         raise UsageError(f"no attack bounded in {norm} is on record")
     return found
-
-
-def _parts(source: Path) -> list[Path]:
-    from qbench.records.boards import boards
-    from qbench.records.store import FILE
-
-    return [source] if (source / FILE).is_file() else boards(source)
 
 
 def _sound(results: Results) -> Results:

@@ -52,16 +52,25 @@ def folder_name(dataset: str) -> str:
     return dataset.replace(":", "-")
 
 
+def folders(path: Path) -> list[Path]:
+    """What `open_results` reads one by one: the folder of a run, or each board of an archive.
+
+    Raises:
+        StoreError: It is neither.
+    """
+    return [path] if (path / FILE).is_file() else boards(path)
+
+
 def open_results(path: Path) -> Results:
     """The results of a run's folder, or of an archive with one protocol.
 
     Raises:
         StoreError: There are none, or several protocols to choose from.
     """
-    if (path / FILE).is_file():
-        return RunStore(path).results()
-    found = boards(path)
+    found = folders(path)
     if len(found) > 1:
         names = ", ".join(str(folder) for folder in found)
         raise StoreError(f"{path} holds several boards: name one of {names}")
+    if (path / FILE).is_file():
+        return RunStore(path).results()
     return Archive.read(found[0]).results()

@@ -84,18 +84,13 @@ def matches(board: Board) -> tuple[Match, ...]:
             )
             for family in FAMILIES
         )
-        found = Match(training, quantum, classical)
-        if not quantum or not classical:
-            return found
-        found = replace(found, test=tests.get(_names(quantum[:1], classical[:1])))
-        if found.test is None:
-            return found
-        own, others = quantum, classical
-        if found.ahead == "classical":
-            own, others = others, own
+        best = Match(training, quantum, classical, tests.get(_names(quantum[:1], classical[:1])))
+        if best.test is None:  # a family has no model, or a model no outcomes
+            return best
+        own, others = (quantum, classical) if best.ahead == "quantum" else (classical, quantum)
         pairs = [_names(own[:1], [other]) for other in others]
         least_sure = max(tests[pair].p if pair in tests else 1.0 for pair in pairs)
-        return replace(found, p=min(1.0, len(own) * least_sure))
+        return replace(best, p=min(1.0, len(own) * least_sure))
 
     found = [one for one in map(match, (None, *TRAININGS)) if one.quantum or one.classical]
     corrected = iter(holm([one.p for one in found if one.p is not None]))
